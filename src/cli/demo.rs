@@ -1,0 +1,63 @@
+//! `taskgate demo`: gateway and simulators of all shipped vendors in one process, and what to try.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::serve::{self, GatewayArgs};
+use super::{CliError, LogArgs, print};
+use crate::config::compile::compile;
+use crate::config::environment::Environment;
+use crate::config::shipped::{self, ROUTES_FILE};
+use crate::simulate::{CFW_FIREWALL, CFW_TASK, DBSS_INSTANCE, FaultRule, HSS_TASK, PRIME_RUNS, SimulatorOptions, Simulators, ZSTACK_TASK};
+use crate::telemetry::log;
+
+/// What `demo` takes.
+#[derive(Args, Debug)]
+pub(super) struct DemoArgs {
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    #[command(flatten)]
+    log: LogArgs,
+    /// A fault of a simulated vendor, such as `prime=latency:500ms`; see `taskgate simulate --help`
+    #[arg(long = "fault", value_name = "VENDOR=FAULT")]
+    faults: Vec<FaultRule>,
+}
+
+/// Runs until a signal ends it.
+pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, CliError> {
+    log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
+    let options = args.faults.into_iter().fold(SimulatorOptions::default(), SimulatorOptions::fault);
+    let simulators = Simulators::start(options)
+        .await
+        .map_err(|error| CliError::system("the simulators do not start", error))?;
+    let environment: Environment = simulators.environment().into_iter().collect();
+    let compiled = compile(&shipped::sources(), ROUTES_FILE, &environment).map_err(|rejected| super::rejected_text(&rejected))?;
+    let gateway = args.gateway.start(&compiled).await?;
+    serve::announce(&gateway, &compiled)?;
+    print(&what_to_try(&gateway.address().to_string()))?;
+    let code = serve::finish(gateway).await;
+    simulators.shutdown().await;
+    code
+}
+
+fn what_to_try(address: &str) -> String {
+    let [run, other_run] = PRIME_RUNS;
+    format!(
+        r#"
+Simulators of five vendors run in this process. Try, in another terminal:
+
+  curl -X POST http://{address}/tasks/prime/{run}:stop
+  curl -X POST http://{address}/tasks/dbss/{DBSS_INSTANCE}:stop
+  curl -X POST http://{address}/tasks/zstack/{ZSTACK_TASK}:stop
+  curl -X POST http://{address}/tasks/cfw/{CFW_TASK}:stop -H 'content-type: application/json' \
+       -d '{{"scope":{{"instance":"{CFW_FIREWALL}"}}}}'
+  curl -X POST http://{address}/tasks/hss/{HSS_TASK}:retry -H 'content-type: application/json' \
+       -d '{{"parameters":{{"task_type":"cluster_scan","range":"all_failed"}}}}'
+
+And what goes wrong: the same call twice, /tasks/prime/99:stop, /tasks/prime/{other_run}:halt, a body that does not fit.
+Ctrl-C ends it.
+
+"#
+    )
+}

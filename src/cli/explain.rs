@@ -1,0 +1,208 @@
+//! `taskgate explain`: the request that a vendor would get, secrets masked. Nothing is sent.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::{CliError, RoutesArgs, print, rejected_text};
+use crate::codec::{Limits, json};
+use crate::config::case;
+use crate::config::compile::compile;
+use crate::config::diagnostic::Diagnostics;
+use crate::config::environment::Environment;
+use crate::config::files::FileSet;
+use crate::config::sources::Sources;
+use crate::layer::resolve::resolve;
+use crate::mapping::request::RequestError;
+use crate::model::call::{TaskCall, UpstreamRequest};
+use crate::model::error::GatewayError;
+use crate::route::{Provider, Route};
+use crate::schema;
+
+/// What `explain` takes.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The provider
+    provider: String,
+    /// The task's id
+    id: String,
+    /// The action, such as `stop`
+    action: String,
+    /// The canonical request, a JSON object
+    #[arg(long, short, value_name = "JSON")]
+    data: Option<String>,
+    #[command(flatten)]
+    routes: RoutesArgs,
+}
+
+/// A vendor request in words, and what was assumed to make it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The request as it would be sent, secrets masked.
+    pub text: String,
+    /// What was not given and taken from elsewhere.
+    pub notes: Vec<String>,
+}
+
+pub(super) fn run(args: ExplainArgs) -> Result<ExitCode, CliError> {
+    let (sources, routes) = args.routes.sources()?;
+    let explained = explain(&sources, &routes, &Environment::from_process(), &args)?;
+    let mut stderr = std::io::stderr().lock();
+    for note in &explained.notes {
+        // Notes are a courtesy: the request is what was asked for.
+        let _ = writeln!(stderr, "note: {note}");
+    }
+    print(&explained.text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl ExplainArgs {
+    /// The arguments as another program gives them.
+    #[must_use]
+    pub fn new(provider: &str, id: &str, action: &str, data: Option<&str>) -> Self {
+        let routes = RoutesArgs { routes: None };
+        Self {
+            provider: provider.to_owned(),
+            id: id.to_owned(),
+            action: action.to_owned(),
+            data: data.map(str::to_owned),
+            routes,
+        }
+    }
+}
+
+/// Makes the vendor request.
+///
+/// # Errors
+/// [`CliError`] where the routes have faults, a variable is missing, or the request does not fit: the text says which.
+pub fn explain(sources: &Sources, routes: &str, environment: &Environment, args: &ExplainArgs) -> Result<Explained, CliError> {
+    let mut notes = Vec::new();
+    let mut compiled = compile(sources, routes, environment).map_err(|rejected| rejected_text(&rejected))?;
+    let missing = compiled
+        .table
+        .providers
+        .get(&args.provider)
+        .and_then(|provider| provider.connection.as_ref().err().cloned());
+    if let Some(missing) = missing {
+        let samples = case::environment(sources, &args.provider, &mut FileSet::default(), &mut Diagnostics::default());
+        let filled: Vec<(String, String)> = missing
+            .iter()
+            .filter_map(|name| Some((name.clone(), samples.value(name)?.to_owned())))
+            .collect();
+        let environment = environment.clone().with(filled);
+        compiled = compile(sources, routes, &environment).map_err(|rejected| rejected_text(&rejected))?;
+        notes.push(format!(
+            "{} not set: values of cases/{}/environment.yaml are shown",
+            missing.join(", "),
+            args.provider
+        ));
+    }
+    let body = match &args.data {
+        None => Map::new(),
+        Some(text) => match json::decode(text.as_bytes(), &Limits::REQUEST) {
+            Ok(Value::Object(members)) => members,
+            Ok(_) => return Err(CliError::Refused("--data is a JSON object".to_owned())),
+            Err(error) => return Err(CliError::Refused(format!("--data cannot be read: {error}"))),
+        },
+    };
+    let call = TaskCall {
+        provider: args.provider.clone(),
+        id: args.id.clone(),
+        action: args.action.clone(),
+        body,
+    };
+    let routed = resolve(&compiled.table, call).map_err(|error| refused(&error))?;
+    let (provider, route) = (&routed.provider, &routed.route);
+    let request = match render(&routed.call, provider, route) {
+        Err(error) if args.data.is_none() && !error.violations.is_empty() => {
+            // The action does not take the empty body: show it with the body of its own example.
+            let Some(body) = example_body(sources, args) else {
+                return Err(refused(&error));
+            };
+            notes.push(format!(
+                "the body is that of cases/{}/{}/ok.yaml; give your own with --data",
+                args.provider, args.action
+            ));
+            render(
+                &TaskCall {
+                    body,
+                    ..routed.call.clone()
+                },
+                provider,
+                route,
+            )
+        }
+        request => request,
+    };
+    let request = request.map_err(|error| refused(&error))?;
+    Ok(Explained {
+        text: write(provider, &request),
+        notes,
+    })
+}
+
+fn render(call: &TaskCall, provider: &Provider, route: &Route) -> Result<UpstreamRequest, GatewayError> {
+    let uuid = uuid::Uuid::new_v4().simple().to_string();
+    let values = schema::validate(call, provider, route, &uuid)?;
+    route.request.render(&values.bindings()).map_err(RequestError::into_gateway_error)
+}
+
+fn example_body(sources: &Sources, args: &ExplainArgs) -> Option<Map<String, Value>> {
+    let cases = case::read_all(sources, &mut FileSet::default(), &mut Diagnostics::default());
+    let case = cases
+        .into_iter()
+        .find(|case| case.provider == args.provider && case.action == args.action && case.name == "ok")?;
+    case.content.call.body?.as_object().cloned()
+}
+
+/// Request line, headers by name, and the body: what goes over the wire, but for the secret.
+fn write(provider: &Provider, request: &UpstreamRequest) -> String {
+    let mut text = String::new();
+    let mut headers: Vec<(String, String)> = Vec::new();
+    let mut prefix = "";
+    if let Ok(connection) = &provider.connection {
+        prefix = &connection.endpoint.prefix;
+        headers.push(("host".to_owned(), connection.endpoint.authority.to_string()));
+        if let Some((name, _)) = connection.credentials.as_header() {
+            headers.push((name.to_string(), MASK.to_owned()));
+        }
+    }
+    if provider.limits.close {
+        headers.push(("connection".to_owned(), "close".to_owned()));
+    }
+    headers.extend(
+        request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())),
+    );
+    headers.sort();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{} {prefix}{} HTTP/1.1", request.method, request.target);
+    for (name, value) in headers {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    if !request.body.is_empty() {
+        let _ = writeln!(text, "\n{}", String::from_utf8_lossy(&request.body));
+    }
+    text
+}
+
+fn refused(error: &GatewayError) -> CliError {
+    let mut text = format!("{}: {}", error.reason.code(), error.detail);
+    for violation in &error.violations {
+        let _ = write!(
+            text,
+            "\n  at {}: {}",
+            if violation.pointer.is_empty() { "/" } else { &violation.pointer },
+            violation.detail
+        );
+    }
+    CliError::Refused(text)
+}
+
+/// Stands for a secret, whatever its length.
+const MASK: &str = "********";

@@ -1,0 +1,297 @@
+//! The command line: what people type, and the only part that sees the process environment and `config`.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::compile::{Compiled, Rejected, compile};
+use crate::config::environment::Environment;
+use crate::config::shipped::{self, ROUTES_FILE};
+use crate::config::sources::Sources;
+use crate::telemetry::log;
+
+pub mod check;
+mod demo;
+pub mod explain;
+mod init;
+pub mod rehearsal;
+mod serve;
+mod simulate;
+
+/// One endpoint that stops or retries a task at any vendor, and says truthfully what happened.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    #[command(after_help = SERVE_HELP)]
+    Serve(serve::ServeArgs),
+    /// Run the gateway against built-in simulators of all shipped vendors; nothing to configure
+    Demo(demo::DemoArgs),
+    /// Run the vendor simulators alone, for tests of your own
+    #[command(after_help = SIMULATE_HELP)]
+    Simulate(simulate::SimulateArgs),
+    /// Check routes.yaml and its schemas, and play every case
+    Check(check::CheckArgs),
+    /// Print the request that a vendor would get, secrets masked; nothing is sent
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(explain::ExplainArgs),
+    /// Write the shipped routes, schemas and cases to a folder, to be edited
+    Init(init::InitArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the routes come from.
+#[derive(Args, Clone, Debug)]
+pub struct RoutesArgs {
+    /// The routes file; schemas and cases stand beside it [default: the shipped ones]
+    #[arg(long, env = "TASKGATE_ROUTES", value_name = "FILE")]
+    routes: Option<PathBuf>,
+}
+
+/// How the log looks.
+#[derive(Args, Clone, Debug)]
+struct LogArgs {
+    /// What is logged: a level, or directives such as `warn,taskgate=debug`
+    #[arg(long, env = "TASKGATE_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How: `text` for people, `json` for machines, `auto` by whether it is a terminal
+    #[arg(long, env = "TASKGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "auto", value_parser = parse_format)]
+    log_format: log::Format,
+}
+
+/// Why a command did not do its work. Printed on standard error, exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// What was asked for cannot be done; the text is for people.
+    #[error("{0}")]
+    Refused(String),
+    /// The routes have faults; the text lists them.
+    #[error("{0}")]
+    Rejected(String),
+    /// The system did not let us.
+    #[error("{what}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why it did not work.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl CliError {
+    fn system(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::System {
+            what: what.into(),
+            source: source.into(),
+        }
+    }
+}
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            let mut stderr = io::stderr().lock();
+            // Nobody is left to tell when standard error is gone.
+            let _ = match &error {
+                CliError::Rejected(text) => write!(stderr, "{text}"),
+                other => writeln!(stderr, "error: {}", crate::mapping::request::causes(other)),
+            };
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Serve(args) => runtime()?.block_on(serve::run(args)),
+        Command::Demo(args) => runtime()?.block_on(demo::run(args)),
+        Command::Simulate(args) => runtime()?.block_on(simulate::run(args)),
+        Command::Check(args) => runtime()?.block_on(check::run(args)),
+        Command::Explain(args) => explain::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "taskgate", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::system("the runtime cannot be started", error))
+}
+
+impl RoutesArgs {
+    /// The tree with the routes, and the routes file's name in it.
+    fn sources(&self) -> Result<(Sources, String), CliError> {
+        let Some(path) = &self.routes else {
+            return Ok((shipped::sources(), ROUTES_FILE.to_owned()));
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) if path.is_file() => Ok((Sources::folder(folder.unwrap_or(std::path::Path::new("."))), name.to_owned())),
+            _ => {
+                let text = format!(
+                    "there is no routes file {}; `taskgate init` writes the shipped one to a folder",
+                    path.display()
+                );
+                Err(CliError::Refused(text))
+            }
+        }
+    }
+
+    /// The routes, compiled under an environment.
+    fn compile(&self, environment: &Environment) -> Result<Compiled, CliError> {
+        let (sources, name) = self.sources()?;
+        compile(&sources, &name, environment).map_err(|rejected| rejected_text(&rejected))
+    }
+}
+
+/// Every fault with its place, as it is printed.
+fn rejected_text(rejected: &Rejected) -> CliError {
+    let coloured = io::IsTerminal::is_terminal(&io::stderr());
+    let text = if coloured {
+        rejected.faults.render_coloured(&rejected.files)
+    } else {
+        rejected.faults.render(&rejected.files)
+    };
+    CliError::Rejected(text)
+}
+
+/// Writes to standard output; a reader that went away is no error of ours.
+fn print(text: &str) -> Result<(), CliError> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::system("standard output cannot be written", error)),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for the first SIGINT or SIGTERM.
+async fn stop_signal() -> Result<(), CliError> {
+    let cannot = |error| CliError::system("signals cannot be received", error);
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(cannot)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupt = tokio::signal::ctrl_c() => interrupt.map_err(cannot),
+    }
+}
+
+/// Without authentication of callers only this machine may call, unless somebody says that something else guards the way.
+fn check_listen(address: SocketAddr, flag: &str, unguarded: bool) -> Result<(), CliError> {
+    if address.ip().is_loopback() || unguarded {
+        return Ok(());
+    }
+    let text = format!(
+        "{flag} {address} would let everybody who can reach it stop tasks: taskgate does not authenticate callers itself; \
+         listen on loopback behind something that does, or say --allow-unauthenticated"
+    );
+    Err(CliError::Refused(text))
+}
+
+fn parse_format(word: &str) -> Result<log::Format, String> {
+    match word {
+        "auto" => Ok(log::Format::Auto),
+        "json" => Ok(log::Format::Json),
+        "text" => Ok(log::Format::Text),
+        _ => Err("expected `auto`, `json` or `text`".to_owned()),
+    }
+}
+
+/// `250ms`, `10s`, `2m`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| DURATION_RULE.to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(DURATION_RULE.to_owned()),
+    }
+}
+
+const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s` or `2m`";
+
+const AFTER_HELP: &str = "\
+Try it, nothing to configure:
+  taskgate demo
+  curl -X POST http://127.0.0.1:8080/tasks/prime/15:stop
+
+Make it yours:
+  taskgate init ./gate                          the shipped routes, schemas and cases, to be edited
+  taskgate check --routes gate/routes.yaml      every fault at once, then every case
+  taskgate explain prime 15 stop                what the vendor would get
+  taskgate serve --routes gate/routes.yaml";
+
+const SERVE_HELP: &str = "\
+Where vendors are and as whom they are called comes from the environment; a provider whose variables are missing is
+loaded and answers 503 with their names:
+  CFW_ENDPOINT DBSS_ENDPOINT HSS_ENDPOINT HUAWEI_PROJECT_ID HUAWEI_TOKEN
+  ZSTACK_ENDPOINT ZSTACK_SESSION   PRIME_ENDPOINT PRIME_USER PRIME_PASSWORD
+  DBSS_API=documented|replacement
+
+SIGTERM or Ctrl-C ends it: calls under way are finished first, for --drain at most; a second signal ends it now.";
+
+const SIMULATE_HELP: &str = "\
+Faults, by vendor or `all`: --fault prime=latency:500ms --fault cfw=status:503,times=2 --fault all=reset
+  kinds    latency:<time> status:<n> reset cut truncated html[:n] failure redirect hang garbage empty drip:<time>
+  options  times=<n>, effect=applied|none (does the task change before the fault?), path=<part of the path>
+While it runs: GET <endpoint>/_simulator/state, PUT and DELETE <endpoint>/_simulator/fault, POST <endpoint>/_simulator/reset.
+
+A provider of your routes that is not one of the shipped ones is played from its cases, without state.";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  taskgate explain prime 15 stop
+  taskgate explain cfw 1dcddab3-7d79-4a56-9e67-4aa0962b98ad stop --data '{\"scope\":{\"instance\":\"ebf891cd-2163-48a0-9963-6309f99dd3c4\"}}'
+
+Without --data the empty body is used where the action takes it, and the body of the case `ok` otherwise. Variables that are not
+set are taken from cases/<provider>/environment.yaml. Both are said on standard error.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "10", "s", "1h", "-1s", "1.5s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_without_authentication() {
+        let open: SocketAddr = "0.0.0.0:80".parse().unwrap();
+        assert!(check_listen("127.0.0.1:80".parse().unwrap(), "--listen", false).is_ok());
+        assert!(check_listen(open, "--listen", false).is_err());
+        assert!(check_listen(open, "--listen", true).is_ok());
+    }
+}

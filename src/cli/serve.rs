@@ -1,0 +1,125 @@
+//! `taskgate serve`: the gateway until a signal ends it.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{CliError, LogArgs, RoutesArgs, check_listen, parse_duration, print, stop_signal};
+use crate::config::compile::Compiled;
+use crate::config::environment::Environment;
+use crate::gateway::{GatewayOptions, RunningGateway};
+use crate::layer::admit::{AdmitLimits, DEFAULT_VIA};
+use crate::server::ServerLimits;
+use crate::stack::{DEFAULT_DEADLINE, DEFAULT_IN_FLIGHT, StackLimits};
+use crate::telemetry::{log, metrics};
+
+/// What `serve` takes.
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    routes: RoutesArgs,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// What `serve` and `demo` have in common.
+#[derive(Args, Debug)]
+pub(super) struct GatewayArgs {
+    /// Where callers come in; port 0 takes a free one, which is printed
+    #[arg(long, env = "TASKGATE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(super) listen: SocketAddr,
+    /// Where operators look: /livez /readyz /metrics /status
+    #[arg(long, env = "TASKGATE_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    pub(super) admin_listen: SocketAddr,
+    /// Listen beyond loopback although taskgate does not authenticate callers: something in front of it does
+    #[arg(long, env = "TASKGATE_ALLOW_UNAUTHENTICATED")]
+    allow_unauthenticated: bool,
+    /// Calls in flight over all providers; more are refused at once
+    #[arg(long, env = "TASKGATE_MAX_IN_FLIGHT", value_name = "N", default_value_t = DEFAULT_IN_FLIGHT, value_parser = parse_in_flight)]
+    max_in_flight: usize,
+    /// When an answer is due, whatever the vendor does
+    #[arg(long, env = "TASKGATE_DEADLINE", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    deadline: Duration,
+    /// How long calls under way may take to end after a stop signal
+    #[arg(long, env = "TASKGATE_DRAIN", value_name = "TIME", default_value = "35s", value_parser = parse_duration)]
+    drain: Duration,
+    /// This gateway's name in `Via`, the same for a whole fleet: a request that carries it is a loop
+    #[arg(long, env = "TASKGATE_VIA", value_name = "NAME", default_value = DEFAULT_VIA)]
+    via: String,
+}
+
+impl GatewayArgs {
+    /// Binds and starts, after the last checks.
+    pub(super) async fn start(&self, compiled: &Compiled) -> Result<RunningGateway, CliError> {
+        check_listen(self.listen, "--listen", self.allow_unauthenticated)?;
+        check_listen(self.admin_listen, "--admin-listen", self.allow_unauthenticated)?;
+        let options = GatewayOptions {
+            listen: self.listen,
+            admin_listen: Some(self.admin_listen),
+            stack: StackLimits {
+                in_flight: self.max_in_flight,
+                deadline: self.deadline,
+                admit: AdmitLimits {
+                    via: self.via.clone(),
+                    ..AdmitLimits::default()
+                },
+            },
+            server: ServerLimits::default(),
+            drain: self.drain,
+            config_hash: compiled.hash.clone(),
+        };
+        let metrics = metrics::install().map_err(|error| CliError::system("the metrics cannot be set up", error))?;
+        let started = RunningGateway::start(std::sync::Arc::clone(&compiled.table), options, metrics).await;
+        started.map_err(|error| CliError::system("the gateway does not start", error))
+    }
+}
+
+/// Runs until a signal ends it.
+pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
+    log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
+    let compiled = args.routes.compile(&Environment::from_process())?;
+    let gateway = args.gateway.start(&compiled).await?;
+    announce(&gateway, &compiled)?;
+    finish(gateway).await
+}
+
+/// Says where it listens and which providers are not configured.
+pub(super) fn announce(gateway: &RunningGateway, compiled: &Compiled) -> Result<(), CliError> {
+    let mut text = format!("listening on http://{}\n", gateway.address());
+    if let Some(address) = gateway.admin_address() {
+        text.push_str(&format!("admin on http://{address}\n"));
+    }
+    for provider in compiled.table.providers.values() {
+        if let Err(missing) = &provider.connection {
+            text.push_str(&format!("not configured: {} (missing {})\n", provider.name, missing.join(", ")));
+        }
+    }
+    print(&text)
+}
+
+/// Waits for a stop signal, then for calls under way; a second signal does not wait.
+pub(super) async fn finish(gateway: RunningGateway) -> Result<ExitCode, CliError> {
+    stop_signal().await?;
+    tracing::info!("stopping: calls under way are finished");
+    tokio::select! {
+        () = gateway.stop() => Ok(ExitCode::SUCCESS),
+        second = stop_signal() => {
+            second?;
+            tracing::warn!("stopped by a second signal: calls under way were given up");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn parse_in_flight(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=1_000_000).contains(&number) => Ok(number),
+        _ => Err("expected a number from 1 to 1000000".to_owned()),
+    }
+}
+
+const _: () = assert!(DEFAULT_DEADLINE.as_secs() == 30, "the help of --deadline names the default");

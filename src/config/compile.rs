@@ -1,0 +1,387 @@
+//! routes.yaml and its schemas -> [`RouteTable`]. The last step of the compiler: what comes out can be run.
+//!
+//! **Shape**: `Sources` + `Environment` -> [`Compiled`], or [`Rejected`] with every fault and its place.
+//!
+//! **Invariants**: no I/O but through [`Sources`]; the process environment is a parameter. A variable that is not set leaves a
+//! provider unconfigured, it is not a fault; everything else that is wrong is.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::compile_route::RouteCompiler;
+use super::deployment::Deployment;
+use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use super::environment::Environment;
+use super::file::{self, File, Words};
+use super::files::FileSet;
+use super::names::Names;
+use super::place::{Path, Spanned};
+use super::schemas::Schemas;
+use super::sources::Sources;
+use super::template::TemplateCompiler;
+use super::yaml;
+use crate::mapping::fault::{CodeFamily, FaultRule, FaultTable, StatusPattern};
+use crate::mapping::template::Placeholder;
+use crate::model::answer::TaskState;
+use crate::model::reason::Reason;
+use crate::route::{IdKind, IdRule, Limits, Provider, RouteTable};
+use crate::schema::Schema;
+
+/// A routes file that can be run.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The table.
+    pub table: Arc<RouteTable>,
+    /// A hash over all files that were read, 16 hex digits: two instances with the same one run the same routes.
+    pub hash: String,
+}
+
+/// A routes file that cannot be run.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Every fault.
+    pub faults: Diagnostics,
+    /// The texts that they are about.
+    pub files: FileSet,
+}
+
+/// Compiles `routes.yaml` (by the given name) of the sources.
+///
+/// # Errors
+/// [`Rejected`] with all faults.
+pub fn compile(sources: &Sources, routes: &str, environment: &Environment) -> Result<Compiled, Box<Rejected>> {
+    let mut files = FileSet::default();
+    let mut faults = Diagnostics::default();
+    let table = read(sources, routes, environment, &mut files, &mut faults);
+    match table {
+        Some(table) if faults.is_empty() => Ok(Compiled {
+            table: Arc::new(table),
+            hash: files.hash(),
+        }),
+        _ => Err(Box::new(Rejected { faults, files })),
+    }
+}
+
+fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut FileSet, faults: &mut Diagnostics) -> Option<RouteTable> {
+    let text = match sources.read(routes) {
+        Ok(text) => text,
+        Err(error) => {
+            faults
+                .push(Diagnostic::without_place(format!("{routes}: {error}")))
+                .hint("`taskgate init` writes the shipped routes to a folder");
+            return None;
+        }
+    };
+    let id = files.add(routes, text.clone());
+    let root = yaml::parse(&text, id, faults)?;
+    let reasons: Vec<&str> = Reason::ALL
+        .into_iter()
+        .filter(|reason| reason.is_vendor_verdict())
+        .map(Reason::code)
+        .collect();
+    let states: Vec<&str> = TaskState::ALL.into_iter().map(TaskState::as_str).collect();
+    let file = File::decode(
+        root,
+        Words {
+            reasons: &reasons,
+            states: &states,
+        },
+        faults,
+    );
+    let mut compiler = Compiler {
+        file: &file,
+        environment,
+        schemas: Schemas::new(sources),
+        files,
+        faults,
+    };
+    Some(compiler.table())
+}
+
+/// What every part of the compilation needs.
+struct Compiler<'a> {
+    file: &'a File,
+    environment: &'a Environment,
+    schemas: Schemas<'a>,
+    files: &'a mut FileSet,
+    faults: &'a mut Diagnostics,
+}
+
+impl Compiler<'_> {
+    fn table(&mut self) -> RouteTable {
+        let settings = Arc::new(self.settings());
+        let setting_names = self.setting_names();
+        let tables = self.fault_tables(&setting_names);
+        self.unused();
+        let mut providers = BTreeMap::new();
+        let mut verbs = BTreeSet::new();
+        for provider in &self.file.providers {
+            if let Some(compiled) = self.provider(provider, &tables, &settings, &setting_names) {
+                verbs.extend(compiled.actions.keys().cloned());
+                providers.insert(compiled.name.clone(), Arc::new(compiled));
+            }
+        }
+        RouteTable { providers, verbs }
+    }
+
+    /// The values of the settings, environment applied.
+    fn settings(&mut self) -> Value {
+        let mut values = Map::new();
+        for setting in &self.file.settings {
+            let variable = setting.env.as_ref();
+            let value = match variable.and_then(|variable| self.environment.value(&variable.value)) {
+                Some(value) => {
+                    if !setting.one_of.iter().any(|known| known.value == value) {
+                        let known: Vec<&str> = setting.one_of.iter().map(|word| word.value.as_str()).collect();
+                        let name = variable.map_or("", |variable| variable.value.as_str());
+                        let message = format!("the environment variable {name} has a value that the setting does not know");
+                        let span = variable.map_or(setting.place.span, |variable| variable.span);
+                        self.faults
+                            .fault(span, &setting.place.path, message)
+                            .hint(format!("it is one of {}", known.join(", ")));
+                    }
+                    value.to_owned()
+                }
+                None => setting.default.value.clone(),
+            };
+            values.insert(setting.name.value.clone(), Value::from(value));
+        }
+        Value::Object(values)
+    }
+
+    /// The schema of `settings`: each is there and one of its values.
+    fn setting_names(&self) -> Value {
+        let properties: Map<String, Value> = self
+            .file
+            .settings
+            .iter()
+            .map(|setting| {
+                let words: Vec<&str> = setting.one_of.iter().map(|word| word.value.as_str()).collect();
+                (setting.name.value.clone(), serde_json::json!({ "type": "string", "enum": words }))
+            })
+            .collect();
+        let required: Vec<&String> = properties.keys().collect();
+        serde_json::json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": false })
+    }
+
+    fn fault_tables(&mut self, settings: &Value) -> HashMap<String, Arc<FaultTable>> {
+        // Error answers follow no schema of a route, so anything may be below `body`; nothing of the call is sure to be there
+        // but what every call has.
+        let names = Names::default()
+            .with("status", Some(serde_json::json!({ "type": "integer" })), true)
+            .with("headers", None, true)
+            .with("body", None, true)
+            .with("text", Some(serde_json::json!({ "type": "string" })), true)
+            .with("id", None, true)
+            .with("call", Some(call_schema()), true)
+            .with("settings", Some(settings.clone()), true);
+        let file = self.file;
+        file.faults
+            .iter()
+            .map(|table| (table.name.value.clone(), Arc::new(self.fault_table(table, &names))))
+            .collect()
+    }
+
+    fn fault_table(&mut self, table: &file::FaultTable, names: &Names) -> FaultTable {
+        let path = &table.place.path;
+        let mut compiler = TemplateCompiler::new(self.faults, false);
+        let mut places = |nodes: &[yaml::Node], key: &str| -> Vec<Placeholder> {
+            nodes
+                .iter()
+                .filter_map(|node| compiler.placeholder(node, &path.key(key), names))
+                .collect()
+        };
+        let (code, message, request_id) = (
+            places(&table.code, "code"),
+            places(&table.message, "message"),
+            places(&table.request_id, "request_id"),
+        );
+        let rules = table
+            .rules
+            .iter()
+            .map(|rule| FaultRule {
+                status: rule.status.as_ref().map_or_else(StatusPattern::any, |status| status.value.clone()),
+                when: rule
+                    .when
+                    .as_ref()
+                    .and_then(|when| compiler.condition(&when.value, when.span, &rule.place.path.key("when"), names)),
+                reason: reason(&rule.reason),
+            })
+            .collect();
+        let codes = |codes: &[(yaml::Key, Spanned<String>)]| codes.iter().map(|(code, word)| (code.text.clone(), reason(word))).collect();
+        FaultTable {
+            reads_text: compiler.used.iter().any(|used| used.first().is_some_and(|root| root == "text")),
+            code,
+            message,
+            request_id,
+            rules,
+            codes: codes(&table.codes),
+            families: table
+                .families
+                .iter()
+                .map(|family| CodeFamily {
+                    prefixes: family.prefixes.iter().map(|prefix| prefix.value.clone()).collect(),
+                    codes: codes(&family.codes),
+                })
+                .collect(),
+        }
+    }
+
+    /// Blocks that nothing refers to are leftovers or typing errors.
+    fn unused(&mut self) {
+        let file = self.file;
+        let named = |name: &str, of: fn(&file::Provider) -> Option<&Spanned<String>>| {
+            file.providers
+                .iter()
+                .any(|provider| of(provider).is_some_and(|word| word.value == name))
+        };
+        for table in file
+            .faults
+            .iter()
+            .filter(|table| !named(&table.name.value, |provider| provider.faults.as_ref()))
+        {
+            self.faults
+                .fault(table.place.span, &table.place.path, "no provider uses this table")
+                .hint("remove it, or name it under `faults:` of a provider");
+        }
+        for credential in file
+            .credentials
+            .iter()
+            .filter(|one| !named(&one.name.value, |provider| provider.credentials.as_ref()))
+        {
+            self.faults
+                .fault(credential.place.span, &credential.place.path, "no provider uses these credentials")
+                .hint("remove them, or name them under `credentials:` of a provider");
+        }
+    }
+
+    fn provider(
+        &mut self,
+        provider: &file::Provider,
+        tables: &HashMap<String, Arc<FaultTable>>,
+        settings: &Arc<Value>,
+        setting_names: &Value,
+    ) -> Option<Provider> {
+        let path = &provider.place.path;
+        let faults = match &provider.faults {
+            None => Some(Arc::new(FaultTable::default())),
+            Some(name) => {
+                let known = tables.get(&name.value).cloned();
+                if known.is_none() {
+                    self.unknown_name(
+                        name,
+                        &path.key("faults"),
+                        "fault table",
+                        &tables.keys().map(String::as_str).collect::<Vec<_>>(),
+                    );
+                }
+                known
+            }
+        };
+        let credential = match &provider.credentials {
+            None => None,
+            Some(name) => {
+                let known = self.file.credential(&name.value);
+                if known.is_none() && name.value != "none" {
+                    let names: Vec<&str> = self.file.credentials.iter().map(|one| one.name.value.as_str()).collect();
+                    self.unknown_name(name, &path.key("credentials"), "credentials", &names);
+                }
+                known
+            }
+        };
+        let deployment = Deployment::read(provider, credential, self.environment, self.faults);
+        let id_schema = provider.id.to_schema();
+        let id = self.id_rule(provider, &id_schema);
+        let limits = limits(&provider.limits);
+        let mut actions = BTreeMap::new();
+        for action in &provider.actions {
+            let mut routes = RouteCompiler {
+                provider: &provider.name.value,
+                id_schema: &id_schema,
+                scope: &provider.scope,
+                settings: Arc::clone(settings),
+                setting_names,
+                schemas: &mut self.schemas,
+                files: self.files,
+                faults: self.faults,
+            };
+            if let Some(route) = routes.route(action, faults.clone()?) {
+                actions.insert(route.action.clone(), Arc::new(route));
+            }
+        }
+        Some(Provider {
+            name: provider.name.value.clone(),
+            title: provider.title.value.clone(),
+            connection: deployment.connection,
+            id: id?,
+            limits,
+            scope: deployment.scope,
+            actions,
+        })
+    }
+
+    fn id_rule(&mut self, provider: &file::Provider, schema: &Value) -> Option<IdRule> {
+        let description = match provider.id.kind {
+            IdKind::Integer => {
+                let at_most = provider.id.maximum.as_ref().map_or(i64::MAX, |bound| bound.value);
+                format!(
+                    "an integer from {} to {at_most}, without sign or leading zero",
+                    provider.id.minimum.as_ref().map_or(0, |bound| bound.value)
+                )
+            }
+            IdKind::String => match (&provider.id.pattern, &provider.id.max_length) {
+                (Some(pattern), _) => format!("a text that matches {}", pattern.value),
+                (None, Some(length)) => format!("a text of at most {} characters", length.value),
+                (None, None) => "a text".to_owned(),
+            },
+        };
+        match Schema::compile(schema) {
+            Ok(schema) => Some(IdRule {
+                kind: provider.id.kind,
+                schema,
+                description,
+            }),
+            // The decoder has said already what is wrong with a pattern.
+            Err(_) if !self.faults.is_empty() => None,
+            Err(error) => {
+                self.faults
+                    .fault(provider.id.place.span, &provider.id.place.path, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn unknown_name(&mut self, name: &Spanned<String>, path: &Path, what: &str, known: &[&str]) {
+        let near = did_you_mean(&name.value, known.iter().copied());
+        let all = (!known.is_empty()).then(|| format!("there are {}", known.join(", ")));
+        self.faults
+            .fault(name.span, path, format!("unknown {what} `{}`", name.value))
+            .maybe_hint(near.or(all));
+    }
+}
+
+/// The reason with this code. The decoder has refused any other word, so the fallback is never run.
+pub(super) fn reason(word: &Spanned<String>) -> Reason {
+    Reason::parse(&word.value).unwrap_or(Reason::BadVendorResponse)
+}
+
+/// What every call has: `call.uuid`.
+pub(super) fn call_schema() -> Value {
+    serde_json::json!({ "type": "object", "required": ["uuid"], "properties": { "uuid": { "type": "string" } }, "additionalProperties": false })
+}
+
+fn limits(file: &file::Limits) -> Limits {
+    let default = Limits::default();
+    Limits {
+        in_flight: file.in_flight.as_ref().map_or(default.in_flight, |limit| limit.value),
+        connect_timeout: file.connect_timeout.as_ref().map_or(default.connect_timeout, |limit| limit.value),
+        timeout: file.timeout.as_ref().map_or(default.timeout, |limit| limit.value),
+        max_reply_bytes: file.max_reply_bytes.as_ref().map_or(default.max_reply_bytes, |limit| limit.value),
+        close: file
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.value == file::Connection::Close),
+    }
+}

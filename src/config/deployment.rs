@@ -1,0 +1,242 @@
+//! Where a provider is called and as whom: the parts of routes.yaml that read environment variables.
+//!
+//! **Shape**: `endpoint: ${env.CFW_ENDPOINT}` with `CFW_ENDPOINT=https://…` -> `Connection`; without it -> `Err(["CFW_ENDPOINT"])`.
+//!
+//! **Invariants**: secrets live in sensitive header values from here on and in nothing that prints; a fault over a value of
+//! the environment names the variable and never shows the value.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderValue;
+use http::uri::{Scheme, Uri};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use super::diagnostic::Diagnostics;
+use super::environment::Environment;
+use super::file;
+use super::place::Path;
+use super::placeholder::{Piece, pieces};
+use super::yaml::Node;
+use crate::mapping::expression::{Expression, Step};
+use crate::route::{Connection, Credentials, Endpoint};
+
+/// What the environment makes of a provider.
+pub(super) struct Deployment {
+    /// Where and as whom, or the variables that are missing.
+    pub(super) connection: Result<Connection, Vec<String>>,
+    /// Defaults for the caller's scope.
+    pub(super) scope: Map<String, Value>,
+}
+
+impl Deployment {
+    /// Reads endpoint, scope and credentials of a provider.
+    pub(super) fn read(
+        provider: &file::Provider,
+        credential: Option<&file::Credential>,
+        environment: &Environment,
+        faults: &mut Diagnostics,
+    ) -> Self {
+        let mut reader = Reader {
+            environment,
+            faults,
+            missing: Vec::new(),
+        };
+        let path = &provider.place.path;
+        let endpoint = reader.endpoint(&provider.endpoint, &path.key("endpoint"));
+        let mut scope = Map::new();
+        for (key, node) in &provider.scope {
+            if let Some(value) = reader.text(node, &path.key("scope").key(&key.text), Literals::Allowed) {
+                scope.insert(key.text.clone(), Value::from(value.expose_secret()));
+            }
+        }
+        let credentials = credential.map_or(Some(Credentials::None), |credential| reader.credentials(credential));
+        reader.missing.sort_unstable();
+        reader.missing.dedup();
+        let connection = match (endpoint, credentials) {
+            (Some(endpoint), Some(credentials)) if reader.missing.is_empty() => Ok(Connection { endpoint, credentials }),
+            _ => Err(reader.missing),
+        };
+        Self { connection, scope }
+    }
+}
+
+/// May a value stand in the file itself?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Literals {
+    Allowed,
+    /// A secret has no place in a file that is read, copied and reviewed.
+    Refused,
+}
+
+struct Reader<'a> {
+    environment: &'a Environment,
+    faults: &'a mut Diagnostics,
+    missing: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// The text with its variables put in; `None` where one is missing or the text has a fault.
+    fn text(&mut self, node: &Node, path: &Path, literals: Literals) -> Option<SecretString> {
+        if node.is_refused() {
+            return None;
+        }
+        let Some(text) = node.as_text() else {
+            self.faults
+                .fault(node.span, path, format!("expected a text, found {}", node.describe()));
+            return None;
+        };
+        let pieces = match pieces(text) {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                self.faults.fault(node.span, path, error.to_string()).secret();
+                return None;
+            }
+        };
+        let has_variable = pieces.iter().any(|piece| matches!(piece, Piece::Placeholder { .. }));
+        if literals == Literals::Refused && !has_variable {
+            self.faults
+                .fault(node.span, path, "a secret does not stand in this file")
+                .hint("take it from the environment: `\"${env.NAME}\"`")
+                .secret();
+            return None;
+        }
+        let mut value = String::new();
+        let mut complete = true;
+        for piece in pieces {
+            match piece {
+                Piece::Literal(literal) => value.push_str(&literal),
+                Piece::Placeholder { source, optional } => match self.variable(&source, node, path) {
+                    None => complete = false,
+                    Some(name) => match self.environment.value(&name) {
+                        Some(found) => value.push_str(found),
+                        None if optional => return None,
+                        None => {
+                            self.missing.push(name);
+                            complete = false;
+                        }
+                    },
+                },
+            }
+        }
+        complete.then(|| SecretString::from(value))
+    }
+
+    /// The name behind `env.NAME`.
+    fn variable(&mut self, source: &str, node: &Node, path: &Path) -> Option<String> {
+        if let Ok(Expression::Reference(reference)) = Expression::parse(source)
+            && reference.root == "env"
+            && let [Step::Member(name)] = reference.steps.as_slice()
+        {
+            return Some(name.clone());
+        }
+        self.faults
+            .fault(node.span, path, format!("unknown reference `{source}`"))
+            .focus(source)
+            .hint("only `env.NAME` can stand here");
+        None
+    }
+
+    fn endpoint(&mut self, node: &Node, path: &Path) -> Option<Endpoint> {
+        let text = self.text(node, path, Literals::Allowed)?;
+        match parse_endpoint(text.expose_secret()) {
+            Ok(endpoint) => Some(endpoint),
+            Err(why) => {
+                self.faults
+                    .fault(node.span, path, format!("the value is not an endpoint: {why}"))
+                    .hint("such as `https://cfw.example.com` or `http://10.1.2.3:8080`");
+                None
+            }
+        }
+    }
+
+    fn credentials(&mut self, credential: &file::Credential) -> Option<Credentials> {
+        let path = &credential.place.path;
+        match &credential.scheme {
+            file::CredentialScheme::None => Some(Credentials::None),
+            file::CredentialScheme::Basic { username, password } => {
+                let username = self.text(username, &path.key("username"), Literals::Refused);
+                let password = self.text(password, &path.key("password"), Literals::Refused);
+                let (username, password) = (username?, password?);
+                if username.expose_secret().contains(':') {
+                    // RFC 7617 section 2: the first colon ends the user name.
+                    self.faults.fault(
+                        credential.place.span,
+                        &path.key("username"),
+                        "a user name of HTTP Basic holds no `:`",
+                    );
+                    return None;
+                }
+                let pair = SecretString::from(format!("{}:{}", username.expose_secret(), password.expose_secret()));
+                self.header_value(&format!("Basic {}", BASE64_STANDARD.encode(pair.expose_secret())), credential)
+                    .map(Credentials::Basic)
+            }
+            file::CredentialScheme::Header { header, value } => {
+                let value = self.text(value, &path.key("value"), Literals::Refused)?;
+                let value = self.header_value(value.expose_secret(), credential)?;
+                Some(Credentials::Header(header.value.clone(), value))
+            }
+        }
+    }
+
+    fn header_value(&mut self, text: &str, credential: &file::Credential) -> Option<HeaderValue> {
+        match HeaderValue::from_str(text) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                Some(value)
+            }
+            Err(_) => {
+                let message = "the value holds characters that a header cannot carry";
+                self.faults
+                    .fault(credential.place.span, &credential.place.path, message)
+                    .hint("a line break at the end of the variable, perhaps?");
+                None
+            }
+        }
+    }
+}
+
+fn parse_endpoint(text: &str) -> Result<Endpoint, &'static str> {
+    let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| "it is no URL")?;
+    let parts = uri.into_parts();
+    let scheme = match parts.scheme {
+        Some(scheme) if scheme == Scheme::HTTP || scheme == Scheme::HTTPS => scheme,
+        _ => return Err("it starts with `http://` or `https://`"),
+    };
+    let authority = parts.authority.ok_or("it has no host")?;
+    if authority.as_str().contains('@') {
+        return Err("user and password stand under `credentials`");
+    }
+    let prefix = match parts.path_and_query {
+        Some(path) if path.query().is_some() => return Err("it has a query"),
+        Some(path) => path.path().trim_end_matches('/').to_owned(),
+        None => String::new(),
+    };
+    Ok(Endpoint { scheme, authority, prefix })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints() {
+        for (text, expected) in [
+            ("https://cfw.example.com", Some(("https", "cfw.example.com", ""))),
+            ("http://127.0.0.1:8080/", Some(("http", "127.0.0.1:8080", ""))),
+            ("https://h/base/path/", Some(("https", "h", "/base/path"))),
+            ("http://[::1]:80", Some(("http", "[::1]:80", ""))),
+            ("ftp://h", None),
+            ("h:80", None),
+            ("https://u:p@h", None),
+            ("https://h?x=1", None),
+            ("", None),
+        ] {
+            let endpoint = parse_endpoint(text).ok();
+            let found = endpoint
+                .as_ref()
+                .map(|e| (e.scheme.as_str(), e.authority.as_str(), e.prefix.as_str()));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The typed mirror of `providers`: a provider, its id, its limits and its actions.
+//!
+//! **Shape**: `acme: { title, endpoint, id: { type: integer }, actions: { stop: … } }` -> [`Provider`].
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::config::fields::{Fields, Item, Keys};
+use crate::config::file::{Decoder, PROVIDER_RULE, VERB_RULE};
+use crate::config::file_route::{Reply, Request};
+use crate::config::place::{Place, Spanned};
+use crate::config::yaml::{Key, Node};
+use crate::route::{IdKind, Repeat};
+
+/// One provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Its name in the path.
+    pub name: Spanned<String>,
+    /// Where it stands.
+    pub place: Place,
+    /// One line for people.
+    pub title: Spanned<String>,
+    /// Template over `env`.
+    pub endpoint: Node,
+    /// A name of `credentials`.
+    pub credentials: Option<Spanned<String>>,
+    /// A name of `faults`.
+    pub faults: Option<Spanned<String>>,
+    /// Defaults for the caller's scope: templates over `env`.
+    pub scope: Vec<(Key, Node)>,
+    /// What an id looks like.
+    pub id: Id,
+    /// How much, how long, how large.
+    pub limits: Limits,
+    /// What can be done, by verb, in the order of the file.
+    pub actions: Vec<Action>,
+}
+
+/// What an id looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id {
+    /// Where it stands.
+    pub place: Place,
+    /// Text or number.
+    pub kind: IdKind,
+    /// Of a text.
+    pub pattern: Option<Spanned<String>>,
+    /// Of a text.
+    pub min_length: Option<Spanned<u64>>,
+    /// Of a text.
+    pub max_length: Option<Spanned<u64>>,
+    /// Of a number.
+    pub minimum: Option<Spanned<i64>>,
+    /// Of a number.
+    pub maximum: Option<Spanned<i64>>,
+}
+
+impl Id {
+    /// The rule as JSON Schema.
+    #[must_use]
+    pub fn to_schema(&self) -> Value {
+        let mut schema = Map::new();
+        let mut put = |key: &str, value: Option<Value>| value.map(|value| schema.insert(key.to_owned(), value));
+        put("type", Some(if self.kind == IdKind::Integer { "integer" } else { "string" }.into()));
+        put("pattern", self.pattern.as_ref().map(|pattern| pattern.value.clone().into()));
+        put("minLength", self.min_length.map(|length| length.value.into()));
+        put("maxLength", self.max_length.map(|length| length.value.into()));
+        put("minimum", self.minimum.map(|bound| bound.value.into()));
+        put("maximum", self.maximum.map(|bound| bound.value.into()));
+        Value::Object(schema)
+    }
+}
+
+/// The limits that the file names; the others have defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls at once.
+    pub in_flight: Option<Spanned<usize>>,
+    /// For one connection attempt.
+    pub connect_timeout: Option<Spanned<Duration>>,
+    /// For one vendor call.
+    pub timeout: Option<Spanned<Duration>>,
+    /// A larger answer is not read.
+    pub max_reply_bytes: Option<Spanned<usize>>,
+    /// Keep the connection or close it.
+    pub connection: Option<Spanned<Connection>>,
+}
+
+/// What happens to a connection after a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It is closed.
+    Close,
+    /// It is kept for the next one.
+    KeepAlive,
+}
+
+/// One action of a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The verb.
+    pub name: Spanned<String>,
+    /// Where it stands.
+    pub place: Place,
+    /// One line for people.
+    pub title: Spanned<String>,
+    /// The file with the JSON Schema of the canonical request; nothing only after a fault.
+    pub schema: Option<Spanned<String>>,
+    /// May the request be sent again?
+    pub repeat: Repeat,
+    /// What is sent; nothing only after a fault.
+    pub request: Option<Request>,
+    /// What the answer means; nothing only after a fault.
+    pub reply: Option<Reply>,
+}
+
+impl Decoder<'_> {
+    /// One of `providers`.
+    pub(crate) fn provider(&mut self, key: &Key, item: Item) -> Provider {
+        let name = self.name(key, &item.place.path, PROVIDER_RULE);
+        let mut fields = Fields::open(item, &PROVIDER_KEYS, self.faults);
+        let id = match fields.take("id") {
+            Some(item) => self.id(item),
+            None => Id::any(fields.place.clone()),
+        };
+        let limits = fields.take("limits").map(|item| self.limits(item)).unwrap_or_default();
+        let actions = fields.members("actions", self.faults);
+        Provider {
+            name,
+            title: fields.required_text("title", self.faults),
+            endpoint: fields.required_node("endpoint"),
+            credentials: fields.text("credentials", self.faults),
+            faults: fields.text("faults", self.faults),
+            scope: fields.templates("scope", self.faults),
+            id,
+            limits,
+            actions: actions.into_iter().map(|(key, item)| self.action(&key, item)).collect(),
+            place: fields.place,
+        }
+    }
+
+    /// The key `id`.
+    fn id(&mut self, item: Item) -> Id {
+        let kind = match item.node.member("type").and_then(Node::as_text) {
+            Some("integer") => IdKind::Integer,
+            _ => IdKind::String,
+        };
+        let keys = if kind == IdKind::Integer {
+            &INTEGER_ID_KEYS
+        } else {
+            &STRING_ID_KEYS
+        };
+        let mut fields = Fields::open(item, keys, self.faults);
+        fields.word("type", &[("string", ()), ("integer", ())], self.faults);
+        let length = (0, MAX_ID_LENGTH);
+        let bound = (0, i64::MAX.into());
+        let id = Id {
+            kind,
+            pattern: fields.text("pattern", self.faults),
+            min_length: fields.integer("minLength", length, self.faults),
+            max_length: fields.integer("maxLength", length, self.faults),
+            minimum: fields.integer("minimum", bound, self.faults),
+            maximum: fields.integer("maximum", bound, self.faults),
+            place: fields.place,
+        };
+        let crossed = match kind {
+            IdKind::Integer => id
+                .minimum
+                .zip(id.maximum)
+                .filter(|(least, most)| least.value > most.value)
+                .map(|(_, most)| (most.span, "maximum")),
+            IdKind::String => id
+                .min_length
+                .zip(id.max_length)
+                .filter(|(least, most)| least.value > most.value)
+                .map(|(_, most)| (most.span, "maxLength")),
+        };
+        if let Some((span, key)) = crossed {
+            self.faults.fault(
+                span,
+                &id.place.path.key(key),
+                "no id can fit: the upper bound is below the lower one",
+            );
+        }
+        if let Some(pattern) = &id.pattern
+            && let Err(why) = crate::config::schemas::check_pattern(&pattern.value)
+        {
+            self.faults
+                .fault(pattern.span, &id.place.path.key("pattern"), why)
+                .hint(crate::config::schemas::PATTERN_HINT);
+        }
+        id
+    }
+
+    /// The key `limits`.
+    fn limits(&mut self, item: Item) -> Limits {
+        let mut fields = Fields::open(item, &LIMITS_KEYS, self.faults);
+        let connection = [("keep-alive", Connection::KeepAlive), ("close", Connection::Close)];
+        Limits {
+            in_flight: fields.integer("in_flight", (1, MAX_IN_FLIGHT), self.faults),
+            connect_timeout: fields.duration("connect_timeout", MAX_TIMEOUT, self.faults),
+            timeout: fields.duration("timeout", MAX_TIMEOUT, self.faults),
+            max_reply_bytes: fields.integer("max_reply_bytes", (1, MAX_REPLY_BYTES), self.faults),
+            connection: fields.word("connection", &connection, self.faults),
+        }
+    }
+
+    /// One of `actions`.
+    fn action(&mut self, key: &Key, item: Item) -> Action {
+        let name = self.name(key, &item.place.path, VERB_RULE);
+        let mut fields = Fields::open(item, &ACTION_KEYS, self.faults);
+        let repeat = [("never", Repeat::Never), ("safe", Repeat::Safe), ("same-key", Repeat::SameKey)];
+        let request = fields.take("request").map(|item| self.request(item));
+        let reply = fields.take("reply").map(|item| self.reply(item, request.as_ref()));
+        Action {
+            name,
+            title: fields.required_text("title", self.faults),
+            schema: fields.text("schema", self.faults),
+            repeat: fields
+                .word("repeat", &repeat, self.faults)
+                .map(|word| word.value)
+                .unwrap_or_default(),
+            request,
+            reply,
+            place: fields.place,
+        }
+    }
+}
+
+impl Id {
+    /// Any text: stands in for an `id` that is missing.
+    fn any(place: Place) -> Self {
+        Self {
+            place,
+            kind: IdKind::String,
+            pattern: None,
+            min_length: None,
+            max_length: None,
+            minimum: None,
+            maximum: None,
+        }
+    }
+}
+
+/// One of `providers`.
+pub const PROVIDER_KEYS: Keys = Keys {
+    what: "a provider",
+    required: &["title", "endpoint", "id", "actions"],
+    optional: &["credentials", "faults", "scope", "limits"],
+};
+/// The `id` of a provider whose ids are text.
+pub const STRING_ID_KEYS: Keys = Keys {
+    what: "an id of text",
+    required: &[],
+    optional: &["type", "pattern", "minLength", "maxLength"],
+};
+/// The `id` of a provider whose ids are numbers.
+pub const INTEGER_ID_KEYS: Keys = Keys {
+    what: "an id of type integer",
+    required: &["type"],
+    optional: &["minimum", "maximum"],
+};
+/// The `limits` of a provider.
+pub const LIMITS_KEYS: Keys = Keys {
+    what: "`limits`",
+    required: &[],
+    optional: &["in_flight", "connect_timeout", "timeout", "max_reply_bytes", "connection"],
+};
+/// One of `actions`.
+pub const ACTION_KEYS: Keys = Keys {
+    what: "an action",
+    required: &["title", "schema", "request", "reply"],
+    optional: &["repeat"],
+};
+
+/// A path of 8 KiB is the most that servers take.
+const MAX_ID_LENGTH: i128 = 8192;
+/// More calls at once than any vendor's management interface bears; a larger number is a slip.
+const MAX_IN_FLIGHT: i128 = 10_000;
+/// A caller does not wait longer for one call.
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+/// 64 MiB: replies are held in memory.
+const MAX_REPLY_BYTES: i128 = 64 << 20;

@@ -1,0 +1,36 @@
+//! The compiler of routes.yaml: text in, a checked route table out, every fault at once.
+//!
+//! **Shape**: text -> [`yaml::Node`] tree -> [`file::File`] model (front half); model + schemas -> `RouteTable` (back half).
+//!
+//! **Invariants**: nothing in here talks to a network. Only `environment` reads the process environment, only `sources`
+//! reads files. A fault never ends the reading early where more can be said; a model that was read with faults is good for
+//! finding more of them and for nothing else.
+
+pub mod case;
+pub mod compile;
+pub mod diagnostic;
+pub mod environment;
+pub mod file;
+pub mod files;
+pub mod json;
+pub mod place;
+pub mod schemas;
+pub mod shipped;
+pub mod sources;
+pub mod yaml;
+
+mod compile_route;
+mod deployment;
+mod fields;
+mod file_provider;
+mod file_route;
+mod flatten;
+mod names;
+mod node;
+mod placeholder;
+mod scalar;
+#[cfg(test)]
+mod schemas_tests;
+mod template;
+#[cfg(test)]
+mod tests;

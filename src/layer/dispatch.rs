@@ -1,0 +1,62 @@
+//! Dispatch: sends an [`Outbound`] down its own provider's way, so that no provider waits for another one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+use tower::util::{Oneshot, ServiceExt};
+
+use super::{BoxFuture, Exchange, Outbound};
+use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
+
+/// The ways to all providers, by name. Always ready: a provider that is not ready answers for itself.
+#[derive(Debug)]
+pub struct Dispatch<S> {
+    ways: Arc<HashMap<String, S>>,
+}
+
+impl<S> Clone for Dispatch<S> {
+    fn clone(&self) -> Self {
+        Self {
+            ways: Arc::clone(&self.ways),
+        }
+    }
+}
+
+impl<S> Dispatch<S> {
+    /// Dispatches by the provider's name.
+    #[must_use]
+    pub fn new(ways: HashMap<String, S>) -> Self {
+        Self { ways: Arc::new(ways) }
+    }
+}
+
+impl<S> Service<Outbound> for Dispatch<S>
+where
+    S: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Exchange;
+    type Error = GatewayError;
+    type Future = BoxFuture<Exchange, GatewayError>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, outbound: Outbound) -> Self::Future {
+        match self.ways.get(&outbound.provider.name) {
+            // A clone per call: readiness belongs to this call alone.
+            Some(way) => {
+                let sent: Oneshot<S, Outbound> = way.clone().oneshot(outbound);
+                Box::pin(sent)
+            }
+            None => {
+                let error = GatewayError::new(Reason::MappingFailed, "the provider has no way to its vendor; nothing was sent");
+                Box::pin(std::future::ready(Err(error)))
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Ring 3: the stages of a request as tower layers, in the order of their names' appearance in `stack.rs`.
+//!
+//! **Shape**: `http::Request` -> `Staged<TaskCall>` -> `Staged<RoutedCall>` -> `Staged<ValidCall>` -> `Outbound` and back:
+//! `Exchange` -> `Completed` -> `Spoken`.
+//!
+//! **Invariants**: a layer adapts and decides nothing about vendors; the types make another order a compile error.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::mapping::request::CallValues;
+use crate::model::answer::Answer;
+use crate::model::call::{TaskCall, UpstreamReply, UpstreamRequest};
+use crate::model::error::GatewayError;
+use crate::route::{Provider, Route};
+
+pub mod admit;
+pub mod dispatch;
+pub mod observe;
+pub mod rescue;
+pub mod resolve;
+pub mod translate;
+pub mod validate;
+
+/// The future of every layer.
+pub type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+/// What travels with a call through all stages.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// The id of the request, in every answer and log line.
+    pub request_id: Arc<str>,
+    /// When the caller's answer is due.
+    pub deadline: Instant,
+}
+
+/// A call at one stage.
+#[derive(Clone, Debug)]
+pub struct Staged<T> {
+    /// What travels along.
+    pub context: CallContext,
+    /// The call as this stage knows it.
+    pub call: T,
+}
+
+/// A call whose provider and action are known.
+#[derive(Clone, Debug)]
+pub struct RoutedCall {
+    /// The call as it was read.
+    pub call: TaskCall,
+    /// Its provider.
+    pub provider: Arc<Provider>,
+    /// Its route.
+    pub route: Arc<Route>,
+}
+
+/// A call whose values fit the route's schema.
+#[derive(Clone, Debug)]
+pub struct ValidCall {
+    /// The id as the caller wrote it.
+    pub id: String,
+    /// The values that templates use.
+    pub values: CallValues,
+    /// Its provider.
+    pub provider: Arc<Provider>,
+    /// Its route.
+    pub route: Arc<Route>,
+}
+
+/// A vendor request on its way.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// What travels along.
+    pub context: CallContext,
+    /// Where it goes.
+    pub provider: Arc<Provider>,
+    /// By which route.
+    pub route: Arc<Route>,
+    /// What goes.
+    pub request: UpstreamRequest,
+}
+
+/// A vendor's reply and how long it took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// The reply, read to its end.
+    pub reply: UpstreamReply,
+    /// From the first byte sent to the last received.
+    pub elapsed: Duration,
+}
+
+/// A call that succeeded.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// What the vendor said.
+    pub answer: Answer,
+    /// What was called.
+    pub trail: Trail,
+}
+
+/// What is known of a call for its log line and metrics, whether it succeeded or not.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    /// The route, once it is known. Metrics take their labels from here, so they stay a closed set.
+    pub route: Option<Arc<Route>>,
+    /// The id that the caller asked for.
+    pub id: Option<String>,
+    /// The caller's `reason`: for the log and nothing else.
+    pub caller_reason: Option<String>,
+    /// How long the vendor took, where it was called.
+    pub vendor_elapsed: Option<Duration>,
+    /// Was the vendor's reply outside the route's schema?
+    pub drift: bool,
+}
+
+/// A call that did not succeed.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: GatewayError,
+    /// What was called.
+    pub trail: Trail,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.error.reason.code())
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl From<GatewayError> for Box<Failed> {
+    fn from(error: GatewayError) -> Self {
+        Self::new(Failed {
+            error,
+            trail: Trail::default(),
+        })
+    }
+}
+
+/// The caller's `reason`, from the canonical request.
+fn caller_reason(body: &serde_json::Map<String, Value>) -> Option<String> {
+    body.get("reason").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Takes the ready service out and leaves a clone: the service that was polled ready must be the one that is called.
+fn take_ready<S: Clone>(inner: &mut S) -> S {
+    let clone = inner.clone();
+    std::mem::replace(inner, clone)
+}

@@ -1,0 +1,220 @@
+//! Observe: the outermost stage. Gives each request its id and deadline, and turns [`Spoken`] into HTTP, one log line and
+//! the request metrics. Nothing leaves taskgate without passing here.
+//!
+//! **Invariants**: a caller's `X-Request-Id` is kept only when it is short and plain; every answer carries the id; answers
+//! have the headers of the list below and no others.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+use uuid::Uuid;
+
+use super::rescue::Spoken;
+use super::{BoxFuture, CallContext, take_ready};
+use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
+use crate::telemetry::log::{self, RequestRecord};
+use crate::telemetry::metrics;
+
+/// Makes [`Observe`].
+#[derive(Clone, Debug)]
+pub struct ObserveLayer {
+    deadline: Duration,
+}
+
+impl ObserveLayer {
+    /// Every answer is due this long after the head of its request.
+    #[must_use]
+    pub fn new(deadline: Duration) -> Self {
+        Self { deadline }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe {
+            inner,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// The stage.
+#[derive(Clone, Debug)]
+pub struct Observe<S> {
+    inner: S,
+    deadline: Duration,
+}
+
+impl<S, B> Service<Request<B>> for Observe<S>
+where
+    S: Service<(CallContext, Request<B>), Response = Spoken, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut inner = take_ready(&mut self.inner);
+        let begun = Instant::now();
+        let context = CallContext {
+            request_id: request_id(request.headers()),
+            deadline: begun + self.deadline,
+        };
+        Box::pin(async move {
+            let _under_way = metrics::request_begins();
+            let request_id = Arc::clone(&context.request_id);
+            let spoken = inner.call((context, request)).await?;
+            record(&spoken, &request_id, begun.elapsed());
+            Ok(to_http(&spoken, &request_id))
+        })
+    }
+}
+
+/// The caller's id where it is short and plain, a fresh one otherwise.
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given {
+        Some(id) if is_plain(id) && headers.get_all(X_REQUEST_ID).iter().count() == 1 => Arc::from(id),
+        _ => Arc::from(new_request_id()),
+    }
+}
+
+fn is_plain(id: &str) -> bool {
+    (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// A fresh id for a request; sorts by time.
+#[must_use]
+pub fn new_request_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+fn record(spoken: &Spoken, request_id: &str, elapsed: Duration) {
+    let trail = &spoken.trail;
+    let names = trail.route.as_ref().map(|route| (route.provider.as_str(), route.action.as_str()));
+    let (provider, action) = names.unwrap_or((metrics::NONE, metrics::NONE));
+    metrics::request_ended(
+        provider,
+        action,
+        spoken.outcome,
+        spoken.error.as_ref().map(|error| error.reason),
+        elapsed,
+    );
+    if trail.drift {
+        metrics::schema_drifted(provider, action);
+    }
+    log::request_line(&RequestRecord {
+        request_id,
+        provider: names.map(|(provider, _)| provider),
+        action: names.map(|(_, action)| action),
+        id: trail.id.as_deref(),
+        outcome: spoken.outcome.as_str(),
+        reason: spoken.error.as_ref().map(|error| error.reason.code()),
+        status: spoken.status,
+        duration: elapsed,
+        vendor_status: spoken.vendor.as_ref().map(|(status, _)| *status),
+        vendor_duration: trail.vendor_elapsed,
+        vendor_request_id: spoken.vendor.as_ref().and_then(|(_, id)| id.as_deref()),
+        caller_reason: trail.caller_reason.as_deref(),
+        error: spoken.error.as_ref().and_then(|error| error.internal.as_deref()),
+    });
+}
+
+fn to_http(spoken: &Spoken, request_id: &str) -> Response<Full<Bytes>> {
+    let content_type = if spoken.error.is_some() { PROBLEM_JSON } else { JSON };
+    let mut response = Response::new(Full::from(spoken.document.clone()));
+    *response.status_mut() = StatusCode::from_u16(spoken.status).expect("the tables of answers and reasons have valid statuses");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if let Some(error) = &spoken.error {
+        add_error_headers(headers, error);
+    }
+    response
+}
+
+/// `Allow`, `Retry-After` and `Accept-Encoding`, where the error calls for them.
+fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
+    if let Some(allow) = error.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(after) = error.retry_after {
+        // Rounded up: a caller that comes back a moment too early comes in vain.
+        headers.insert(
+            RETRY_AFTER,
+            HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)),
+        );
+    }
+    if error.reason == Reason::UnsupportedContentEncoding {
+        // RFC 9110 section 15.5.16: says that the coding is the fault, not the type.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+}
+
+/// A problem document as a whole answer, for those who have no stack: the admin listener and the wire.
+#[must_use]
+pub fn problem_response(error: &GatewayError, instance: &str, request_id: &str) -> Response<Full<Bytes>> {
+    let spoken = Spoken {
+        status: error.reason.facts().status,
+        document: error.to_problem(instance, None, request_id),
+        outcome: error.reason.facts().outcome,
+        error: Some(error.clone()),
+        vendor: None,
+        trail: super::Trail::default(),
+    };
+    to_http(&spoken, request_id)
+}
+
+/// The header with the id of the request, on every answer.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The media type of a problem document (RFC 9457).
+pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// A UUID has 36 characters; some callers put a name before it.
+const MAX_REQUEST_ID: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_ids_are_kept() {
+        for (id, kept) in [
+            ("a-1_B.2", true),
+            ("", false),
+            ("a b", false),
+            ("x\"y", false),
+            ("a/b", false),
+            ("0123456789012345678901234567890123456789012345678901234567890123", true),
+            ("01234567890123456789012345678901234567890123456789012345678901234", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REQUEST_ID, HeaderValue::from_str(id).unwrap());
+            assert_eq!(&*request_id(&headers) == id, kept, "{id}");
+        }
+        let mut twice = HeaderMap::new();
+        twice.append(X_REQUEST_ID, HeaderValue::from_static("a"));
+        twice.append(X_REQUEST_ID, HeaderValue::from_static("a"));
+        assert_ne!(&*request_id(&twice), "a");
+    }
+}

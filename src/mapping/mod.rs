@@ -1,0 +1,9 @@
+//! Ring 1: from the canonical call to the vendor's request, and from the vendor's reply to the canonical answer.
+//!
+//! Nothing in here does I/O, reads a clock or knows a vendor; all of it is driven by the compiled route.
+
+pub mod expression;
+pub mod fault;
+pub mod reply;
+pub mod request;
+pub mod template;

@@ -1,0 +1,248 @@
+//! From the canonical call to the vendor's request.
+//!
+//! **Shape**: route `POST /v1/${scope.project}/capture-task/stop`, `{ task_id: "${id}" }` with a valid call ->
+//! `UpstreamRequest { method, target: "/v1/09bb…/capture-task/stop?fw_instance_id=…", headers, body }`.
+//!
+//! **Invariants**: a path segment is percent-encoded as a whole and is never empty, `.` or `..`, so a value cannot add or
+//! remove a segment; the query is sorted by name (vendors sign it that way, `huawei-auth.md` section 3); nothing comes
+//! from the caller's headers.
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::expression::Bindings;
+use super::template::{RenderError, Template, to_text};
+use crate::codec::tree::Tree;
+use crate::codec::{EncodeError, EncodeFault, json, xml};
+use crate::model::call::UpstreamRequest;
+use crate::model::error::{GatewayError, Violation};
+use crate::model::reason::Reason;
+
+/// What a route sends.
+#[derive(Debug)]
+pub struct RequestTemplate {
+    /// The vendor's method.
+    pub method: Method,
+    /// Renders to a list: the path's segments.
+    pub path: Template,
+    /// Parameters by name, sorted.
+    pub query: Vec<(String, Template)>,
+    /// Headers besides `Content-Type`.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// The body.
+    pub body: BodyTemplate,
+}
+
+/// What a route sends as a body.
+#[derive(Debug)]
+pub enum BodyTemplate {
+    /// A JSON document.
+    Json(Template),
+    /// No body.
+    None,
+    /// An XML document.
+    Xml(Template),
+}
+
+impl BodyTemplate {
+    fn content_type(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Json(_) => Some(HeaderValue::from_static("application/json")),
+            Self::None => None,
+            Self::Xml(_) => Some(HeaderValue::from_static("application/xml")),
+        }
+    }
+}
+
+/// The vendor's request cannot be made; nothing is sent.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// XML has no way to carry it.
+    #[error("the body has no XML form")]
+    Encode(#[source] EncodeError),
+    /// The value is not a header value.
+    #[error("the value of the header `{0}` holds characters that a header cannot carry")]
+    Header(HeaderName),
+    /// The template rendered to something that is no path or query value.
+    #[error("the {0} is not a text, number or boolean")]
+    Place(&'static str),
+    /// A template has no value.
+    #[error("the route's template cannot be filled")]
+    Render(#[from] RenderError),
+    /// A path segment that is empty, `.` or `..`.
+    #[error("a value cannot stand in the path")]
+    Segment,
+}
+
+impl RequestError {
+    /// The error for the caller: their value, or the route's mistake.
+    #[must_use]
+    pub fn into_gateway_error(self) -> GatewayError {
+        let internal = causes(&self);
+        let error = match &self {
+            Self::Encode(error) if error.fault() == EncodeFault::Character => {
+                let mut problem = GatewayError::new(
+                    Reason::UnrepresentableValue,
+                    "a value holds a character that the vendor's XML cannot carry",
+                );
+                problem.violations.push(Violation {
+                    pointer: error.pointer().to_owned(),
+                    detail: "a character that XML 1.0 cannot carry (place in the vendor's document)".to_owned(),
+                });
+                problem
+            }
+            Self::Header(name) => GatewayError::new(
+                Reason::UnrepresentableValue,
+                format!("a value that goes to the vendor's header `{name}` holds characters that a header cannot carry"),
+            ),
+            Self::Segment => GatewayError::new(
+                Reason::UnrepresentableValue,
+                "a value that goes to the vendor's path is empty, `.` or `..`",
+            ),
+            Self::Encode(_) | Self::Place(_) | Self::Render(_) => GatewayError::new(
+                Reason::MappingFailed,
+                "the route's mapping has no vendor request for these values; nothing was sent",
+            ),
+        };
+        error.with_internal(internal)
+    }
+}
+
+impl RequestTemplate {
+    /// Makes the vendor's request.
+    ///
+    /// # Errors
+    /// [`RequestError`] where a value is missing or cannot be carried; then nothing may be sent.
+    pub fn render(&self, bindings: &Bindings<'_>) -> Result<UpstreamRequest, RequestError> {
+        let mut target = String::with_capacity(128);
+        match self.path.render(bindings)? {
+            Some(Tree::List(segments)) => {
+                for segment in segments {
+                    let text = scalar(&segment, "path segment")?;
+                    if matches!(text.as_str(), "" | "." | "..") {
+                        return Err(RequestError::Segment);
+                    }
+                    target.push('/');
+                    target.extend(utf8_percent_encode(&text, URI_COMPONENT));
+                }
+            }
+            _ => return Err(RequestError::Place("path")),
+        }
+        self.render_query(bindings, &mut target)?;
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
+        headers.extend(self.body.content_type().map(|value| (CONTENT_TYPE, value)));
+        for (name, template) in &self.headers {
+            if let Some(value) = template.render_text(bindings)? {
+                let value = HeaderValue::from_str(&value).map_err(|_| RequestError::Header(name.clone()))?;
+                headers.insert(name.clone(), value);
+            }
+        }
+        let body = match &self.body {
+            BodyTemplate::None => Bytes::new(),
+            BodyTemplate::Json(template) => json::encode(&present(template.render(bindings)?)?).into(),
+            BodyTemplate::Xml(template) => xml::encode(&present(template.render(bindings)?)?)
+                .map_err(RequestError::Encode)?
+                .into(),
+        };
+        Ok(UpstreamRequest {
+            method: self.method.clone(),
+            target,
+            headers,
+            body,
+        })
+    }
+
+    fn render_query(&self, bindings: &Bindings<'_>, target: &mut String) -> Result<(), RequestError> {
+        let mut pair = |name: &str, value: &str| {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.extend(utf8_percent_encode(name, URI_COMPONENT));
+            target.push('=');
+            target.extend(utf8_percent_encode(value, URI_COMPONENT));
+        };
+        for (name, template) in &self.query {
+            match template.render(bindings)? {
+                None => {}
+                Some(Tree::List(items)) => {
+                    let mut values = items
+                        .iter()
+                        .map(|item| scalar(item, "query value"))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    values.sort_unstable();
+                    values.iter().for_each(|value| pair(name, value));
+                }
+                Some(Tree::Value(value)) if value.is_array() => {
+                    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+                    let mut values = items
+                        .iter()
+                        .map(|item| to_text(item).ok_or(RequestError::Place("query value")))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    values.sort_unstable();
+                    values.iter().for_each(|value| pair(name, value));
+                }
+                Some(tree) => pair(name, &scalar(&tree, "query value")?),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn scalar(tree: &Tree<'_>, place: &'static str) -> Result<String, RequestError> {
+    match tree {
+        Tree::Value(value) => to_text(value).map(std::borrow::Cow::into_owned).ok_or(RequestError::Place(place)),
+        Tree::List(_) | Tree::Object(_) => Err(RequestError::Place(place)),
+    }
+}
+
+/// A body that is left out as a whole is an empty object: the compiler allows it only where the author wrote so.
+fn present(tree: Option<Tree<'_>>) -> Result<Tree<'_>, RequestError> {
+    tree.ok_or(RequestError::Place("body"))
+}
+
+/// An error and its causes on one line, for the log.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Percent-encodes everything but the unreserved characters (RFC 3986 section 2.3), as the vendors' own signers do.
+const URI_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The values that stand for a call in expressions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallValues {
+    /// `id`: text or number.
+    pub id: Value,
+    /// `scope`, `force`, `parameters`, `reason`: the canonical request after defaults and validation.
+    pub body: serde_json::Map<String, Value>,
+    /// `call`: what is fresh for each call.
+    pub call: Value,
+    /// `settings`: the configuration values.
+    pub settings: std::sync::Arc<Value>,
+}
+
+impl CallValues {
+    /// The names that a request template may use.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings<'_> {
+        let mut bindings = Bindings::new()
+            .with("id", &self.id)
+            .with("call", &self.call)
+            .with("settings", &self.settings);
+        for name in ["scope", "force", "parameters"] {
+            if let Some(value) = self.body.get(name) {
+                bindings = bindings.with(name, value);
+            }
+        }
+        bindings
+    }
+}

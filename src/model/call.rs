@@ -1,0 +1,45 @@
+//! A call on its way: what the caller asked for, and what goes to and comes from the vendor.
+//!
+//! **Shape**: `TaskCall { provider: "prime"…, id, action, body }` … `UpstreamRequest { method, target, headers, body }` …
+//! `UpstreamReply { status, headers, body }`.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Map, Value};
+
+/// What the path and the body of a request say, read but not yet resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskCall {
+    /// The provider as it stands in the path.
+    pub provider: String,
+    /// The id, percent-decoded once.
+    pub id: String,
+    /// The verb after the last colon.
+    pub action: String,
+    /// The canonical request; empty when there was no body.
+    pub body: Map<String, Value>,
+}
+
+/// One request to a vendor, complete but for its credentials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamRequest {
+    /// The vendor's method.
+    pub method: Method,
+    /// Path and query below the provider's endpoint, percent-encoded, query sorted by name.
+    pub target: String,
+    /// Headers that the route asks for, `Content-Type` included.
+    pub headers: HeaderMap,
+    /// The encoded body; empty when the route has none.
+    pub body: Bytes,
+}
+
+/// One answer of a vendor, read to its end within the limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamReply {
+    /// The vendor's status.
+    pub status: StatusCode,
+    /// The vendor's headers; none of them is relayed.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}

@@ -1,0 +1,459 @@
+//! The one table of reasons: what each means for the caller, the task and the person on call.
+//!
+//! **Shape**: `Reason::TaskNotFound` -> `Facts { code: "TASK_NOT_FOUND", status: 404, outcome: NotDone, .. }`.
+//!
+//! **Invariants**: the match in [`Reason::facts`] has no wildcard, so a new reason without facts does not compile;
+//! `docs/errors.md` is compared with this table by a test. The pair (domain, code) is the contract with callers: a
+//! code is never reused for another meaning (AIP-193).
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use super::answer::Outcome;
+
+/// Why a call did not succeed. One variant, one row of [`Reason::facts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each variant is described by its row in `facts`")]
+pub enum Reason {
+    ActionFailed,
+    BadVendorResponse,
+    BodyTooLarge,
+    DeadlineExceeded,
+    ExpectationFailed,
+    HeadersTooLarge,
+    Internal,
+    InvalidHeader,
+    InvalidQuery,
+    InvalidRequest,
+    InvalidTarget,
+    InvalidTaskId,
+    LoopDetected,
+    MalformedBody,
+    MalformedHttp,
+    MappingFailed,
+    MethodNotAllowed,
+    MethodNotImplemented,
+    MisdirectedRequest,
+    OperationNotSupported,
+    Overloaded,
+    ProviderBusy,
+    ProviderNotConfigured,
+    RequestTimeout,
+    TargetTooLong,
+    TaskNotFound,
+    TaskStateConflict,
+    UnknownAction,
+    UnknownPath,
+    UnknownProvider,
+    UnrepresentableValue,
+    UnsupportedContentEncoding,
+    UnsupportedMediaType,
+    VendorAuth,
+    VendorConnectionLost,
+    VendorError,
+    VendorPermissionDenied,
+    VendorQuotaExceeded,
+    VendorRateLimited,
+    VendorRejected,
+    VendorTimeout,
+    VendorTlsFailed,
+    VendorUnavailable,
+    VendorUnreachable,
+}
+
+/// Who has to do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The caller sent something that cannot be served.
+    Caller,
+    /// taskgate itself, its configuration or its load.
+    Gateway,
+    /// The vendor, or the way to it.
+    Vendor,
+}
+
+impl Source {
+    /// `caller`, `gateway` or `vendor`: the word in logs, metrics and docs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Gateway => "gateway",
+            Self::Vendor => "vendor",
+        }
+    }
+}
+
+/// What a reason means: the row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The stable code in the `reason` member, UPPER_SNAKE (AIP-193).
+    pub code: &'static str,
+    /// The title of the problem type: the same for every occurrence.
+    pub title: &'static str,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// What is known about the effect at the vendor.
+    pub outcome: Outcome,
+    /// Who has to act.
+    pub source: Source,
+    /// May the same call be sent again as it is? Only where it provably did nothing and time alone may help.
+    pub retryable: bool,
+}
+
+impl Reason {
+    /// Every reason, in alphabetical order.
+    pub const ALL: [Self; 44] = [
+        Self::ActionFailed,
+        Self::BadVendorResponse,
+        Self::BodyTooLarge,
+        Self::DeadlineExceeded,
+        Self::ExpectationFailed,
+        Self::HeadersTooLarge,
+        Self::Internal,
+        Self::InvalidHeader,
+        Self::InvalidQuery,
+        Self::InvalidRequest,
+        Self::InvalidTarget,
+        Self::InvalidTaskId,
+        Self::LoopDetected,
+        Self::MalformedBody,
+        Self::MalformedHttp,
+        Self::MappingFailed,
+        Self::MethodNotAllowed,
+        Self::MethodNotImplemented,
+        Self::MisdirectedRequest,
+        Self::OperationNotSupported,
+        Self::Overloaded,
+        Self::ProviderBusy,
+        Self::ProviderNotConfigured,
+        Self::RequestTimeout,
+        Self::TargetTooLong,
+        Self::TaskNotFound,
+        Self::TaskStateConflict,
+        Self::UnknownAction,
+        Self::UnknownPath,
+        Self::UnknownProvider,
+        Self::UnrepresentableValue,
+        Self::UnsupportedContentEncoding,
+        Self::UnsupportedMediaType,
+        Self::VendorAuth,
+        Self::VendorConnectionLost,
+        Self::VendorError,
+        Self::VendorPermissionDenied,
+        Self::VendorQuotaExceeded,
+        Self::VendorRateLimited,
+        Self::VendorRejected,
+        Self::VendorTimeout,
+        Self::VendorTlsFailed,
+        Self::VendorUnavailable,
+        Self::VendorUnreachable,
+    ];
+
+    /// The row of this reason.
+    ///
+    /// ```
+    /// use taskgate::model::reason::Reason;
+    /// assert_eq!(Reason::TaskNotFound.facts().status, 404);
+    /// assert_eq!(Reason::VendorTimeout.facts().outcome.as_str(), "unknown");
+    /// ```
+    #[must_use]
+    pub fn facts(self) -> Facts {
+        use Outcome::{NotDone, Unknown};
+        use Source::{Caller, Gateway, Vendor};
+        const NO: bool = false;
+        const YES: bool = true;
+        let row = |code, title, status, outcome, source, retryable| Facts {
+            code,
+            title,
+            status,
+            outcome,
+            source,
+            retryable,
+        };
+        match self {
+            Self::ActionFailed => row(
+                "ACTION_FAILED",
+                "The vendor reports that the action failed",
+                502,
+                NotDone,
+                Vendor,
+                NO,
+            ),
+            Self::BadVendorResponse => row(
+                "BAD_VENDOR_RESPONSE",
+                "The vendor's answer makes no sense",
+                502,
+                Unknown,
+                Vendor,
+                NO,
+            ),
+            Self::BodyTooLarge => row("BODY_TOO_LARGE", "The request body is too large", 413, NotDone, Caller, NO),
+            Self::DeadlineExceeded => row(
+                "DEADLINE_EXCEEDED",
+                "Time ran out before the vendor was called",
+                504,
+                NotDone,
+                Gateway,
+                NO,
+            ),
+            Self::ExpectationFailed => row("EXPECTATION_FAILED", "The expectation cannot be met", 417, NotDone, Caller, NO),
+            Self::HeadersTooLarge => row("HEADERS_TOO_LARGE", "The request headers are too large", 431, NotDone, Caller, NO),
+            Self::Internal => row("INTERNAL", "Something broke inside taskgate", 500, Unknown, Gateway, NO),
+            Self::InvalidHeader => row("INVALID_HEADER", "A request header is not valid", 400, NotDone, Caller, NO),
+            Self::InvalidQuery => row("INVALID_QUERY", "The query is not valid", 400, NotDone, Caller, NO),
+            Self::InvalidRequest => row(
+                "INVALID_REQUEST",
+                "The request does not fit the schema of the action",
+                400,
+                NotDone,
+                Caller,
+                NO,
+            ),
+            Self::InvalidTarget => row("INVALID_TARGET", "The request target is not valid", 400, NotDone, Caller, NO),
+            Self::InvalidTaskId => row(
+                "INVALID_TASK_ID",
+                "The task id is not valid for this provider",
+                400,
+                NotDone,
+                Caller,
+                NO,
+            ),
+            Self::LoopDetected => row(
+                "LOOP_DETECTED",
+                "The request has already passed through this gateway",
+                508,
+                NotDone,
+                Gateway,
+                NO,
+            ),
+            Self::MalformedBody => row("MALFORMED_BODY", "The request body cannot be read", 400, NotDone, Caller, NO),
+            Self::MalformedHttp => row("MALFORMED_HTTP", "The request is not valid HTTP", 400, NotDone, Caller, NO),
+            Self::MappingFailed => row(
+                "MAPPING_FAILED",
+                "The request cannot be mapped to the vendor's",
+                500,
+                NotDone,
+                Gateway,
+                NO,
+            ),
+            Self::MethodNotAllowed => row("METHOD_NOT_ALLOWED", "The method is not allowed here", 405, NotDone, Caller, NO),
+            Self::MethodNotImplemented => row("METHOD_NOT_IMPLEMENTED", "The method is not known", 501, NotDone, Caller, NO),
+            Self::MisdirectedRequest => row(
+                "MISDIRECTED_REQUEST",
+                "The request is meant for another server",
+                421,
+                NotDone,
+                Caller,
+                NO,
+            ),
+            Self::OperationNotSupported => row(
+                "OPERATION_NOT_SUPPORTED",
+                "The provider does not offer this action",
+                404,
+                NotDone,
+                Caller,
+                NO,
+            ),
+            Self::Overloaded => row("OVERLOADED", "taskgate is at its limit", 503, NotDone, Gateway, YES),
+            Self::ProviderBusy => row(
+                "PROVIDER_BUSY",
+                "Too many calls to this provider are under way",
+                503,
+                NotDone,
+                Gateway,
+                YES,
+            ),
+            Self::ProviderNotConfigured => row(
+                "PROVIDER_NOT_CONFIGURED",
+                "The provider is not configured",
+                503,
+                NotDone,
+                Gateway,
+                NO,
+            ),
+            Self::RequestTimeout => row("REQUEST_TIMEOUT", "The request did not arrive in time", 408, NotDone, Caller, NO),
+            Self::TargetTooLong => row("TARGET_TOO_LONG", "The request target is too long", 414, NotDone, Caller, NO),
+            Self::TaskNotFound => row("TASK_NOT_FOUND", "The vendor does not know the task", 404, NotDone, Vendor, NO),
+            Self::TaskStateConflict => row(
+                "TASK_STATE_CONFLICT",
+                "The task is not in a state that allows the action",
+                409,
+                NotDone,
+                Vendor,
+                NO,
+            ),
+            Self::UnknownAction => row("UNKNOWN_ACTION", "There is no such action", 404, NotDone, Caller, NO),
+            Self::UnknownPath => row("UNKNOWN_PATH", "There is nothing at this path", 404, NotDone, Caller, NO),
+            Self::UnknownProvider => row("UNKNOWN_PROVIDER", "There is no such provider", 404, NotDone, Caller, NO),
+            Self::UnrepresentableValue => row(
+                "UNREPRESENTABLE_VALUE",
+                "A value cannot be carried to the vendor",
+                400,
+                NotDone,
+                Caller,
+                NO,
+            ),
+            Self::UnsupportedContentEncoding => row(
+                "UNSUPPORTED_CONTENT_ENCODING",
+                "The content coding is not accepted",
+                415,
+                NotDone,
+                Caller,
+                NO,
+            ),
+            Self::UnsupportedMediaType => row("UNSUPPORTED_MEDIA_TYPE", "The media type is not accepted", 415, NotDone, Caller, NO),
+            Self::VendorAuth => row(
+                "VENDOR_AUTH",
+                "The vendor does not accept taskgate's credentials",
+                502,
+                NotDone,
+                Vendor,
+                NO,
+            ),
+            Self::VendorConnectionLost => row(
+                "VENDOR_CONNECTION_LOST",
+                "The connection to the vendor broke before its answer was complete",
+                502,
+                Unknown,
+                Vendor,
+                NO,
+            ),
+            Self::VendorError => row("VENDOR_ERROR", "The vendor has internal trouble", 502, Unknown, Vendor, NO),
+            Self::VendorPermissionDenied => row(
+                "VENDOR_PERMISSION_DENIED",
+                "taskgate's account at the vendor may not do this",
+                502,
+                NotDone,
+                Vendor,
+                NO,
+            ),
+            Self::VendorQuotaExceeded => row(
+                "VENDOR_QUOTA_EXCEEDED",
+                "A quota at the vendor is used up",
+                429,
+                NotDone,
+                Vendor,
+                NO,
+            ),
+            Self::VendorRateLimited => row(
+                "VENDOR_RATE_LIMITED",
+                "The vendor takes no more calls for now",
+                503,
+                NotDone,
+                Vendor,
+                YES,
+            ),
+            Self::VendorRejected => row(
+                "VENDOR_REJECTED",
+                "The vendor does not accept the request",
+                422,
+                NotDone,
+                Vendor,
+                NO,
+            ),
+            Self::VendorTimeout => row("VENDOR_TIMEOUT", "The vendor did not answer in time", 504, Unknown, Vendor, NO),
+            Self::VendorTlsFailed => row(
+                "VENDOR_TLS_FAILED",
+                "No secure connection to the vendor could be made",
+                502,
+                NotDone,
+                Vendor,
+                NO,
+            ),
+            Self::VendorUnavailable => row("VENDOR_UNAVAILABLE", "The vendor is not available", 503, NotDone, Vendor, YES),
+            Self::VendorUnreachable => row("VENDOR_UNREACHABLE", "The vendor cannot be reached", 503, NotDone, Vendor, YES),
+        }
+    }
+
+    /// The stable code, such as `TASK_NOT_FOUND`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.facts().code
+    }
+
+    /// The last part of the problem type URN, `urn:taskgate:problem:<slug>`: the code in lower case with hyphens.
+    #[must_use]
+    pub fn slug(self) -> String {
+        self.code().to_ascii_lowercase().replace('_', "-")
+    }
+
+    /// The reason with this code.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.facts().code == code)
+    }
+
+    /// Reasons that a routes file may give to a vendor's answer: those that say something about the vendor or the task.
+    #[must_use]
+    pub fn is_vendor_verdict(self) -> bool {
+        self.facts().source == Source::Vendor
+    }
+
+    /// What a status of 400 or more means when neither a rule nor a code of the route knows better.
+    ///
+    /// A refusal (4xx) says that nothing was done, with the exception of 408, where the vendor only says that it
+    /// stopped waiting; a 5xx says nothing about the effect (`faults.md` row 84). Source: RFC 9110 section 15.
+    #[must_use]
+    pub fn of_vendor_status(status: u16) -> Self {
+        match status {
+            401 | 407 => Self::VendorAuth,
+            403 => Self::VendorPermissionDenied,
+            404 | 410 => Self::TaskNotFound,
+            408 => Self::VendorError,
+            409 | 423 | 425 => Self::TaskStateConflict,
+            429 => Self::VendorRateLimited,
+            400..=499 => Self::VendorRejected,
+            500..=599 => Self::VendorError,
+            _ => Self::BadVendorResponse,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_unique_upper_snake_and_sorted() {
+        let codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len());
+        for reason in Reason::ALL {
+            let facts = reason.facts();
+            assert!(
+                facts.code.len() <= 63 && facts.code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+                "{}",
+                facts.code
+            );
+            assert_eq!(Reason::parse(facts.code), Some(reason));
+            assert!((400..600).contains(&facts.status), "{}", facts.code);
+        }
+        let mut sorted = codes.clone();
+        sorted.sort_unstable();
+        assert_eq!(codes, sorted, "ALL is in alphabetical order");
+    }
+
+    #[test]
+    fn only_what_provably_did_nothing_is_retryable() {
+        for reason in Reason::ALL {
+            let facts = reason.facts();
+            assert!(
+                !facts.retryable || (facts.outcome == Outcome::NotDone && facts.status == 503),
+                "{}",
+                facts.code
+            );
+            assert!(
+                facts.outcome != Outcome::Done && facts.outcome != Outcome::Accepted,
+                "{}",
+                facts.code
+            );
+        }
+    }
+
+    #[test]
+    fn every_error_status_has_a_default_reason() {
+        for status in 400..600 {
+            assert!(Reason::of_vendor_status(status).is_vendor_verdict());
+        }
+        assert_eq!(Reason::of_vendor_status(302), Reason::BadVendorResponse);
+    }
+}

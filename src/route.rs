@@ -1,0 +1,176 @@
+//! The compiled route table: what the stages read at run time. Immutable, shared by `Arc`.
+//!
+//! **Invariants**: everything in here has been checked; nothing refers to a name that does not exist. Only the compiler
+//! in `config` makes one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::uri::{Authority, Scheme};
+use serde_json::{Map, Value};
+
+use crate::mapping::reply::ReplyRules;
+use crate::mapping::request::RequestTemplate;
+use crate::schema::RequestSchema;
+
+/// All providers, by the name that stands in the path.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    /// The providers, by name.
+    pub providers: BTreeMap<String, Arc<Provider>>,
+    /// Every verb that any provider offers.
+    pub verbs: BTreeSet<String>,
+}
+
+/// One configured deployment of a vendor's product.
+#[derive(Debug)]
+pub struct Provider {
+    /// The name in the path.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Where and as whom to call it, or the names of the variables that are missing.
+    pub connection: Result<Connection, Vec<String>>,
+    /// What an id looks like.
+    pub id: IdRule,
+    /// How much at once, how long, how large.
+    pub limits: Limits,
+    /// Defaults for the caller's `scope`.
+    pub scope: Map<String, Value>,
+    /// What can be done with a task, by verb.
+    pub actions: BTreeMap<String, Arc<Route>>,
+}
+
+/// Where a provider is called and how taskgate proves itself.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// As whom.
+    pub credentials: Credentials,
+}
+
+/// The base of a vendor's interface: `https://host:port/prefix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host and optional port; never user information.
+    pub authority: Authority,
+    /// Path prefix without a slash at its end; mostly empty.
+    pub prefix: String,
+}
+
+/// What is added to each request of a provider. Values print as `Sensitive`.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// `Authorization: Basic …`
+    Basic(HeaderValue),
+    /// A header with a fixed secret value.
+    Header(HeaderName, HeaderValue),
+    /// Nothing.
+    None,
+}
+
+impl Credentials {
+    /// The header that carries the secret.
+    #[must_use]
+    pub fn as_header(&self) -> Option<(HeaderName, &HeaderValue)> {
+        match self {
+            Self::Basic(value) => Some((AUTHORIZATION, value)),
+            Self::Header(name, value) => Some((name.clone(), value)),
+            Self::None => None,
+        }
+    }
+}
+
+/// What an id looks like.
+#[derive(Debug)]
+pub struct IdRule {
+    /// Text or number.
+    pub kind: IdKind,
+    /// The rest of the rule.
+    pub schema: crate::schema::Schema,
+    /// The rule in words, for error texts: `^[0-9a-f]{32}$`, `an integer from 1`.
+    pub description: String,
+}
+
+/// The type that `${id}` has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdKind {
+    /// A 64-bit integer, written without sign or leading zero.
+    Integer,
+    /// Text.
+    String,
+}
+
+/// How much at once, how long, how large: per provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls under way at once; one more is refused.
+    pub in_flight: usize,
+    /// For one connection attempt, DNS and TLS included.
+    pub connect_timeout: Duration,
+    /// For one vendor call, from the first byte sent to the last received.
+    pub timeout: Duration,
+    /// A larger answer is not read.
+    pub max_reply_bytes: usize,
+    /// Close the connection after each call instead of keeping it.
+    pub close: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight: DEFAULT_IN_FLIGHT,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            timeout: DEFAULT_TIMEOUT,
+            max_reply_bytes: DEFAULT_MAX_REPLY_BYTES,
+            close: false,
+        }
+    }
+}
+
+/// May a request be sent again when its answer is lost?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repeat {
+    /// Never: the second one may act again.
+    #[default]
+    Never,
+    /// The vendor refuses a second one that carries the same key.
+    SameKey,
+    /// The second one changes nothing.
+    Safe,
+}
+
+/// One action of one provider, compiled.
+#[derive(Debug)]
+pub struct Route {
+    /// The provider's name.
+    pub provider: String,
+    /// The verb.
+    pub action: String,
+    /// One line for people.
+    pub title: String,
+    /// The canonical request.
+    pub schema: RequestSchema,
+    /// May it be sent again?
+    pub repeat: Repeat,
+    /// What is sent.
+    pub request: RequestTemplate,
+    /// What the answer means.
+    pub reply: ReplyRules,
+    /// The configuration values that templates may use, by name.
+    pub settings: Arc<Value>,
+}
+
+/// A vendor that acts on tasks rarely needs more, and a hanging one must not collect the gateway's memory.
+pub const DEFAULT_IN_FLIGHT: usize = 16;
+/// A TCP and TLS handshake across the world takes well under a second; three allow for one lost packet.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Stop calls answer within a second or two; beyond ten the caller is better served with the truth that nobody knows.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest known answer is a list page of about 400 KiB.
+pub const DEFAULT_MAX_REPLY_BYTES: usize = 1 << 20;

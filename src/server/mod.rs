@@ -1,0 +1,353 @@
+//! Accepts connections, serves HTTP/1.1 and HTTP/2 on them, and ends cleanly.
+//!
+//! **Shape**: `run(listener, service, limits, shutdown, drain)` returns when `shutdown` was cancelled and every connection
+//! has ended, at the latest `drain` later.
+//!
+//! **Invariants**
+//! - No task outlives [`run`], not even when its future is dropped.
+//! - A connection that cannot be accepted never ends the loop.
+//! - What the HTTP library refuses by itself leaves as a problem document like everything else ([`wire`]). The one
+//!   exception is HTTP/2 below the level of a request: a head above [`MAX_H2_HEADER_LIST`] is answered by the library with a
+//!   bare 431, a broken frame with GOAWAY or RST_STREAM.
+//! - A caller that shuts its sending side, or vanishes, does not cancel the call: an effect that was begun is seen through and
+//!   recorded (`half_close`).
+
+mod refusal;
+mod wire;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+use tower::util::{Oneshot, ServiceExt as _};
+
+use self::wire::{Pace, Wire};
+use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
+use crate::telemetry::metrics;
+
+/// How many connections, and how long each may take for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Connections at once; one more is turned away with a 503.
+    pub connections: usize,
+    /// For the head of a request, from its first byte.
+    pub head: Duration,
+    /// Between two requests on one connection.
+    pub idle: Duration,
+    /// For the caller to take the next part of an answer.
+    pub write: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            connections: DEFAULT_CONNECTIONS,
+            head: DEFAULT_HEAD,
+            idle: DEFAULT_IDLE,
+            write: DEFAULT_WRITE,
+        }
+    }
+}
+
+/// Where connections come from.
+pub trait Listener: Send {
+    /// One connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _peer) = TcpListener::accept(self).await?;
+        // Answers are one small write; Nagle's algorithm would only hold their tail back.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// Serves until `shutdown` is cancelled, then lets what is under way finish for at most `drain`, then ends the rest.
+pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: CancellationToken, drain: Duration)
+where
+    L: Listener,
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let tasks = Tasks::default();
+    // Ends every task also when the future of this function is dropped.
+    let _guard = tasks.abort.clone().drop_guard();
+    let builder = Arc::new(builder(tasks.clone()));
+    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let pace = Pace {
+        head: limits.head,
+        idle: limits.idle,
+        linger: LINGER,
+        write: limits.write,
+    };
+
+    loop {
+        let socket = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(socket) => socket,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) => {
+                    // Out of file descriptors, mostly: others have to end first.
+                    tracing::warn!(error = %error, "connections cannot be accepted");
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        () = tokio::time::sleep(ACCEPT_BACK_OFF) => continue,
+                    }
+                }
+            },
+        };
+        if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
+            let busy = Arc::new(AtomicBool::new(false));
+            let wire = Wire::new(socket, Arc::clone(&busy), pace);
+            let stage = Stage {
+                service: service.clone(),
+                busy,
+            };
+            let (builder, shutdown) = (Arc::clone(&builder), shutdown.clone());
+            tasks.execute(async move {
+                serve(&builder, wire, stage, shutdown).await;
+                drop(place);
+            });
+        } else if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
+            tasks.execute(async move {
+                turn_away(socket).await;
+                drop(place);
+            });
+        } else {
+            // Beyond that, closing is all there is time for.
+            metrics::http_refused(Reason::Overloaded);
+        }
+    }
+
+    drop(listener);
+    tasks.tracker.close();
+    if tokio::time::timeout(drain, tasks.tracker.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.tracker.len(), "the time to finish is over");
+        tasks.abort.cancel();
+        tasks.tracker.wait().await;
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, shutdown: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let connection = builder.serve_connection(TokioIo::new(wire), stage);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // A caller that hangs up or sends rubbish; it was answered where that was possible.
+        tracing::debug!(error, "connection ended early");
+    }
+}
+
+/// Tells a caller that there is no room, and closes.
+async fn turn_away<I: AsyncRead + AsyncWrite + Unpin>(mut socket: I) {
+    let error = GatewayError::new(Reason::Overloaded, "too many connections are open").with_retry_after(TURNED_AWAY_RETRY_AFTER);
+    let answer = refusal::refuse(&error);
+    let goodbye = async {
+        socket.write_all(&answer).await?;
+        socket.shutdown().await?;
+        // Closing with unread bytes would reset the connection and could destroy the answer on its way.
+        let mut scratch = [0; 1024];
+        while socket.read(&mut scratch).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Who does not listen is not waited for.
+    let _ = tokio::time::timeout(LINGER, goodbye).await;
+}
+
+/// Errors of `accept` that say something about one connection and nothing about the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+fn builder(tasks: Tasks) -> Builder<Tasks> {
+    let mut builder = Builder::new(tasks);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // The wire keeps the time: it can answer with a 408 and tells a slow head from an idle connection.
+        .header_read_timeout(None)
+        .half_close(true)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_H2_STREAMS)
+        .max_pending_accept_reset_streams(MAX_H2_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_H2_ERROR_RESETS)
+        .max_header_list_size(MAX_H2_HEADER_LIST)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
+}
+
+/// The tasks of one server: connections, and the streams that the HTTP/2 library starts.
+#[derive(Clone, Default)]
+struct Tasks {
+    tracker: TaskTracker,
+    abort: CancellationToken,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        let abort = self.abort.clone();
+        drop(self.tracker.spawn(async move {
+            abort.run_until_cancelled(future).await;
+        }));
+    }
+}
+
+/// The service of one connection; tells the wire that a request has been taken over.
+struct Stage<S> {
+    service: S,
+    busy: Arc<AtomicBool>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Stage<S>
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Oneshot<S, Request<Incoming>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.busy.store(true, Ordering::Relaxed);
+        self.service.clone().oneshot(request)
+    }
+}
+
+/// A process has 1024 file descriptors by default on Linux; a connection may need one to a vendor, and some must be left.
+pub const DEFAULT_CONNECTIONS: usize = 400;
+/// A head is one packet; ten seconds allow for a slow link and cut off who sends a byte at a time.
+pub const DEFAULT_HEAD: Duration = Duration::from_secs(10);
+/// Above the 60 seconds for which common balancers keep a connection, so that they close first and never send into a closing one.
+pub const DEFAULT_IDLE: Duration = Duration::from_secs(75);
+/// Answers fit into the socket's buffer; who takes nothing for so long is gone.
+pub const DEFAULT_WRITE: Duration = Duration::from_secs(30);
+
+/// The stage behind has the real limit (100 fields) and the better answer; this one only bounds memory.
+const MAX_HEADERS: usize = 128;
+/// As above (32 KiB there): the buffer of a head, so also the memory that one connection can claim.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// As above, in HTTP/2's own way of counting (name + value + 32 for each field).
+pub const MAX_H2_HEADER_LIST: u32 = 64 * 1024;
+/// Calls wait for vendors, so a batch of them on one connection is fine; RFC 9113 advises at least 100.
+const MAX_H2_STREAMS: u32 = 100;
+/// Rapid reset (CVE-2023-44487): the library's own default, written down.
+const MAX_H2_PENDING_RESETS: usize = 20;
+/// Streams that we reset because the caller broke the protocol; well-behaved ones cause none.
+const MAX_H2_ERROR_RESETS: usize = 64;
+/// Finds dead peers of idle HTTP/2 connections, which no other limit ends.
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+/// A living peer answers a ping within a round trip.
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Out of descriptors: long enough not to burn the processor, short enough not to be noticed.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// How long a closing connection waits for the caller to have read the last answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// Connections that are being turned away at once; each costs a descriptor for up to [`LINGER`].
+const MAX_TURNED_AWAY: usize = 64;
+/// Calls last about a second, so there is likely room after one.
+const TURNED_AWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use tokio::io::DuplexStream;
+
+    struct Scripted(VecDeque<io::Result<DuplexStream>>);
+
+    impl Listener for Scripted {
+        type Io = DuplexStream;
+
+        async fn accept(&mut self) -> io::Result<DuplexStream> {
+            match self.0.pop_front() {
+                Some(next) => next,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn ok(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        Ok(Response::new(Full::from("ok")))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_of_accept_do_not_end_the_loop() {
+        let (mut caller, server) = tokio::io::duplex(4096);
+        let no_descriptors = || Err(io::Error::from_raw_os_error(24));
+        let aborted = || Err(io::ErrorKind::ConnectionAborted.into());
+        let listener = Scripted([no_descriptors(), aborted(), no_descriptors(), Ok(server)].into());
+        let shutdown = CancellationToken::new();
+        let start = tokio::time::Instant::now();
+        let call = async {
+            caller
+                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let mut text = String::new();
+            caller.read_to_string(&mut text).await.unwrap();
+            drop(caller);
+            shutdown.cancel();
+            text
+        };
+        let server = run(
+            listener,
+            tower::service_fn(ok),
+            ServerLimits::default(),
+            shutdown.clone(),
+            Duration::from_secs(9),
+        );
+        let (text, ()) = tokio::join!(call, server);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert_eq!(
+            start.elapsed(),
+            2 * ACCEPT_BACK_OFF,
+            "it backs off only where others have to end first"
+        );
+    }
+}

@@ -1,0 +1,384 @@
+//! Stands between the HTTP library and the socket: one voice, and one clock, for what never reaches a stage.
+//!
+//! The library answers a head that it cannot parse by itself, with a bare status and no body. Here such an answer is replaced
+//! by a problem document, and a head that does not arrive in time is answered with one.
+//!
+//! **Shape** (the bytes that leave): `HTTP/1.1 431 …⏎content-length: 0⏎⏎` -> `HTTP/1.1 431 …⏎content-type:
+//! application/problem+json⏎x-request-id: …⏎⏎{…}`.
+//!
+//! **Invariants**
+//! - Only the library's own answer is replaced: 400, 414 or 431, no body, no `x-request-id`, and the last thing that it
+//!   writes. Each of ours carries `x-request-id`. In hyper 1.12 (`proto/h1/role.rs`, `on_error`) these three are all there are.
+//! - The library flattens what it writes (this is not a vectored writer), so its answer is the end of one write, whole.
+//! - After an own answer nothing else is written.
+//! - A connection is closed only after the caller has had time to read the answer: closing with unread bytes would reset it.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::refusal;
+use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
+
+/// How long what may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) head: Duration,
+    pub(super) idle: Duration,
+    pub(super) linger: Duration,
+    pub(super) write: Duration,
+}
+
+/// One connection.
+pub(super) struct Wire<I> {
+    socket: I,
+    pace: Pace,
+    /// A stage works on a request; set by the service, cleared by the first byte of its answer.
+    busy: Arc<AtomicBool>,
+    /// Bytes have arrived since the last answer.
+    head_began: bool,
+    /// … and an end of line among them.
+    line_ended: bool,
+    /// The first bytes of the connection: `PRI ` opens HTTP/2.
+    opening: Opening,
+    /// When the head, or the next request, has to be there.
+    read_by: Alarm,
+    /// When the caller has to take more of the answer.
+    write_by: Alarm,
+    /// What is left of an own answer.
+    own: Bytes,
+    /// An own answer was given: reads end, and what the library still writes is dropped.
+    refused: bool,
+    /// The caller waits, or has ended: nothing unread can be on its way.
+    quiet: bool,
+    /// Our side has been shut; what still arrives is dropped until this is over.
+    linger_until: Option<Alarm>,
+}
+
+impl<I> Wire<I> {
+    pub(super) fn new(socket: I, busy: Arc<AtomicBool>, pace: Pace) -> Self {
+        Self {
+            socket,
+            pace,
+            busy,
+            head_began: false,
+            line_ended: false,
+            opening: Opening::default(),
+            read_by: Alarm::default(),
+            write_by: Alarm::default(),
+            own: Bytes::new(),
+            refused: false,
+            quiet: false,
+            linger_until: None,
+        }
+    }
+
+    fn arrived(&mut self, bytes: &[u8]) {
+        self.quiet = bytes.is_empty();
+        if bytes.is_empty() {
+            return;
+        }
+        self.opening.read(bytes);
+        self.line_ended |= bytes.contains(&b'\n');
+        if !self.head_began {
+            self.head_began = true;
+            // From the first byte on, and not anew with each: one byte a second is no progress.
+            self.read_by.set(self.pace.head);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.busy.store(false, Ordering::Relaxed);
+        self.head_began = false;
+        self.line_ended = false;
+        self.quiet = false;
+        self.read_by.clear();
+    }
+
+    fn refuse(&mut self, reason: Reason) {
+        let error = match reason {
+            Reason::RequestTimeout => {
+                let ms = u64::try_from(self.pace.head.as_millis()).unwrap_or(u64::MAX);
+                GatewayError::new(reason, format!("the head of the request did not arrive within {ms} ms")).with_metadata("timeout_ms", ms)
+            }
+            Reason::TargetTooLong => GatewayError::new(reason, "the request line is longer than what is read of it"),
+            Reason::HeadersTooLarge => GatewayError::new(
+                reason,
+                format!(
+                    "the head of the request is larger than {} bytes or has more than {} fields",
+                    super::MAX_HEAD_BYTES,
+                    super::MAX_HEADERS
+                ),
+            )
+            .with_metadata("max_head_bytes", super::MAX_HEAD_BYTES)
+            .with_metadata("max_header_fields", super::MAX_HEADERS),
+            _ => GatewayError::new(reason, "the head of the request is not valid HTTP/1.1"),
+        };
+        self.own = refusal::refuse(&error);
+        self.refused = true;
+    }
+}
+
+impl<I: AsyncWrite + Unpin> Wire<I> {
+    /// Writes what is left of an own answer.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.own.is_empty() {
+            let written = ready!(self.poll_socket_write(cx, None))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.own.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes `bytes`, or the own answer, within the caller's time to take it.
+    fn poll_socket_write(&mut self, cx: &mut Context<'_>, bytes: Option<&[u8]>) -> Poll<io::Result<usize>> {
+        let bytes = bytes.unwrap_or(&self.own);
+        match Pin::new(&mut self.socket).poll_write(cx, bytes) {
+            Poll::Ready(written) => {
+                self.write_by.clear();
+                Poll::Ready(written)
+            }
+            Poll::Pending => {
+                ready!(self.write_by.poll(cx, self.pace.write));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.refused {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        if Pin::new(&mut this.socket).poll_read(cx, buffer)?.is_ready() {
+            this.arrived(buffer.filled().get(before..).unwrap_or_default());
+            return Poll::Ready(Ok(()));
+        }
+        if this.busy.load(Ordering::Relaxed) || this.opening.is_http2() {
+            return Poll::Pending;
+        }
+        this.quiet = !this.head_began;
+        ready!(this.read_by.poll(cx, this.pace.idle));
+        if this.head_began && !this.opening.may_be_http2() {
+            this.refuse(Reason::RequestTimeout);
+            // Now or never: the library does not write to a connection that ended in the middle of a head.
+            let _ = this.poll_own(cx)?;
+        }
+        // To the library this is the end of the connection.
+        this.refused = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.refused {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let mut bytes = bytes;
+        if !this.opening.may_be_http2()
+            && let Some((start, reason)) = find_library_answer(bytes, this.line_ended)
+        {
+            if start == 0 {
+                this.refuse(reason);
+                // What does not go out now does so in the flush that follows every write.
+                let _ = this.poll_own(cx)?;
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            // An earlier answer goes first, unchanged.
+            bytes = bytes.get(..start).unwrap_or_default();
+        }
+        let written = ready!(this.poll_socket_write(cx, Some(bytes)))?;
+        if !bytes.starts_with(b"HTTP/1.1 1") {
+            this.answered();
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_own(cx))?;
+        Pin::new(&mut this.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger_until.is_none() {
+            ready!(this.poll_own(cx))?;
+            ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+            if this.quiet {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let alarm = this.linger_until.get_or_insert_default();
+        let mut scratch = [0; 4096];
+        for _ in 0..LINGER_READS {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut this.socket).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                // The caller has ended, in whatever way.
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    ready!(alarm.poll(cx, this.pace.linger));
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        // The caller sends faster than this reads: others first, and the time runs.
+        if alarm.poll(cx, this.pace.linger).is_pending() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Where in `bytes` the library's own answer starts, and what it means; `None` for everything that a stage wrote.
+fn find_library_answer(bytes: &[u8], line_ended: bool) -> Option<(usize, Reason)> {
+    // Answers of stages end with a JSON document or another text, so this is all that most writes pay.
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let start = bytes.windows(VERSION.len()).rposition(|window| window == VERSION)?;
+    let head = std::str::from_utf8(bytes.get(start..)?).ok()?;
+    let (status, fields) = head.get(VERSION.len()..)?.split_once("\r\n")?;
+    let reason = match status.get(..4)? {
+        "400 " => Reason::MalformedHttp,
+        "414 " => Reason::TargetTooLong,
+        // The library says this of every head that does not fit its buffer. Without an end of line all of it is target.
+        "431 " if !line_ended => Reason::TargetTooLong,
+        "431 " => Reason::HeadersTooLarge,
+        _ => return None,
+    };
+    let has = |name: &str| {
+        fields
+            .split("\r\n")
+            .any(|field| field.split_once(':').is_some_and(|(n, _)| n.eq_ignore_ascii_case(name)))
+    };
+    let is_bare = fields.split("\r\n").any(|field| field.eq_ignore_ascii_case("content-length: 0"));
+    (is_bare && !has("x-request-id")).then_some((start, reason))
+}
+
+/// The first bytes of a connection, as far as they tell its protocol.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opening {
+    first: [u8; 4],
+    seen: usize,
+}
+
+impl Opening {
+    fn read(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.first.iter_mut().skip(self.seen).zip(bytes) {
+            *place = *byte;
+        }
+        self.seen = self.seen.saturating_add(bytes.len());
+    }
+
+    /// It starts like HTTP/2 (RFC 9113 section 3.4); no method of HTTP/1.1 does.
+    fn may_be_http2(self) -> bool {
+        self.seen >= self.first.len() && &self.first == b"PRI "
+    }
+
+    /// The whole preface is there, so the library's own limits for HTTP/2 apply.
+    fn is_http2(self) -> bool {
+        self.may_be_http2() && self.seen >= HTTP2_PREFACE_BYTES
+    }
+}
+
+/// A timer that is made once per connection and moved after that.
+#[derive(Debug, Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_set: bool,
+}
+
+impl Alarm {
+    fn set(&mut self, after: Duration) {
+        let at = Instant::now() + after;
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(at),
+            None => self.sleep = Some(Box::pin(sleep_until(at))),
+        }
+        self.is_set = true;
+    }
+
+    fn clear(&mut self) {
+        self.is_set = false;
+    }
+
+    /// Ready when the time is over; runs from the first poll unless it was set before.
+    fn poll(&mut self, cx: &mut Context<'_>, after: Duration) -> Poll<()> {
+        if !self.is_set {
+            self.set(after);
+        }
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// How an answer of HTTP/1.1 starts.
+const VERSION: &[u8] = b"HTTP/1.1 ";
+
+/// The length of `PRI * HTTP/2.0⏎⏎SM⏎⏎`.
+const HTTP2_PREFACE_BYTES: usize = 24;
+
+/// Reads in a row before others get their turn.
+const LINGER_READS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(written: &str, line_ended: bool, expected: Option<(usize, Reason)>) {
+        assert_eq!(find_library_answer(written.as_bytes(), line_ended), expected, "{written}");
+    }
+
+    #[test]
+    fn only_the_librarys_own_answer_is_found() {
+        let bare = |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n");
+        check(&bare("400 Bad Request"), true, Some((0, Reason::MalformedHttp)));
+        check(&bare("414 URI Too Long"), true, Some((0, Reason::TargetTooLong)));
+        check(
+            &bare("431 Request Header Fields Too Large"),
+            true,
+            Some((0, Reason::HeadersTooLarge)),
+        );
+        check(
+            &bare("431 Request Header Fields Too Large"),
+            false,
+            Some((0, Reason::TargetTooLong)),
+        );
+        check(&bare("200 OK"), true, None);
+        check(&bare("404 Not Found"), true, None);
+        check(&bare("400 Bad Request").replace("date: x", "X-Request-Id: 1"), true, None);
+        check("HTTP/1.1 400 Bad Request\r\ncontent-length: 4\r\n\r\n\r\n\r\n", true, None);
+        check("HTTP/1.1 100 Continue\r\n\r\n", true, None);
+        check("", true, None);
+        check("\r\n\r\n", true, None);
+        let first = "HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}";
+        check(first, true, None);
+        check(
+            &format!("{first}{}", bare("400 Bad Request")),
+            true,
+            Some((first.len(), Reason::MalformedHttp)),
+        );
+    }
+}
