@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::layer::dispatch::Dispatch;
 use crate::route::RouteTable;
 use crate::server::{self, ServerLimits};
@@ -68,7 +68,9 @@ pub struct RunningGateway {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
     draining: CancellationToken,
-    tasks: JoinSet<()>,
+    ended: CancellationToken,
+    serving: JoinSet<()>,
+    backstage: JoinSet<()>,
 }
 
 impl RunningGateway {
@@ -98,31 +100,24 @@ impl RunningGateway {
             .map(|listener| local_address(listener, options.listen))
             .transpose()?;
 
-        let draining = CancellationToken::new();
+        let (draining, ended) = (CancellationToken::new(), CancellationToken::new());
         let gateway = stack::build(Arc::clone(&table), &options.stack, Dispatch::new(ways));
-        let mut tasks = JoinSet::new();
+        let (mut serving, mut backstage) = (JoinSet::new(), JoinSet::new());
         let (limits, drain) = (options.server.clone(), options.drain);
-        tasks.spawn(server::run(listener, gateway, limits, draining.clone(), drain));
+        serving.spawn(server::run(listener, gateway, limits, draining.clone(), drain));
+        backstage.spawn(admin::upkeep(metrics.clone(), ended.clone()));
         if let Some(listener) = admin_listener {
-            let admin = Admin::new(draining.clone(), options.config_hash, metrics.clone(), move || status(&table));
-            tasks.spawn(server::run(listener, admin, options.server, draining.clone(), drain));
+            // Its own end: while callers are drained, `/readyz` has to say so.
+            let admin = Admin::new(draining.clone(), options.config_hash, metrics, move || status(&table));
+            backstage.spawn(server::run(listener, admin, options.server, ended.clone(), ADMIN_DRAIN));
         }
-        let upkeep = draining.clone();
-        tasks.spawn(async move {
-            // Histogram samples pile up until somebody folds them (crate documentation of the exporter).
-            let mut every = tokio::time::interval(UPKEEP_INTERVAL);
-            loop {
-                tokio::select! {
-                    () = upkeep.cancelled() => break,
-                    _tick = every.tick() => metrics.run_upkeep(),
-                }
-            }
-        });
         Ok(Self {
             address,
             admin_address,
             draining,
-            tasks,
+            ended,
+            serving,
+            backstage,
         })
     }
 
@@ -141,7 +136,9 @@ impl RunningGateway {
     /// Stops accepting, lets calls under way end, at most for the drain time, and returns when all has ended.
     pub async fn stop(mut self) {
         self.draining.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        while self.serving.join_next().await.is_some() {}
+        self.ended.cancel();
+        while self.backstage.join_next().await.is_some() {}
     }
 }
 
@@ -176,5 +173,5 @@ fn local_address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr
         .map_err(|source| StartError::Listen { address: asked, source })
 }
 
-/// As the exporter recommends.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// A scrape that has begun may end; one that hangs may not hold the process.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);

@@ -65,8 +65,8 @@ pub fn compile(sources: &Sources, routes: &str, environment: &Environment) -> Re
 }
 
 fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut FileSet, faults: &mut Diagnostics) -> Option<RouteTable> {
-    let text = match sources.read(routes) {
-        Ok(text) => text,
+    let id = match sources.open(routes, files) {
+        Ok(id) => id,
         Err(error) => {
             faults
                 .push(Diagnostic::without_place(format!("{routes}: {error}")))
@@ -74,8 +74,7 @@ fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut 
             return None;
         }
     };
-    let id = files.add(routes, text.clone());
-    let root = yaml::parse(&text, id, faults)?;
+    let root = yaml::parse(files.text(id), id, faults)?;
     let reasons: Vec<&str> = Reason::ALL
         .into_iter()
         .filter(|reason| reason.is_vendor_verdict())

@@ -20,7 +20,7 @@ use super::template::{Position, TemplateCompiler};
 use super::yaml::{Key, Node};
 use crate::codec::shape::Shape;
 use crate::mapping::fault::{FaultTable, StatusPattern};
-use crate::mapping::reply::{Items, OutcomeRule, ReplyBody, ReplyRules, Verdict};
+use crate::mapping::reply::{Items, OutcomeRule, ReplyBody, ReplyRules, SuccessRule, Verdict};
 use crate::mapping::request::{BodyTemplate, RequestTemplate};
 use crate::mapping::template::Template;
 use crate::model::answer::{Success, TaskState};
@@ -340,7 +340,7 @@ impl RouteCompiler<'_, '_> {
                 if let Some(node) = &rule.state {
                     self.states(&state, node, &path.key("state"))?;
                 }
-                Verdict::Success {
+                Verdict::Success(Box::new(SuccessRule {
                     success: if rule.is.value == RuleKind::Done {
                         Success::Done
                     } else {
@@ -350,7 +350,7 @@ impl RouteCompiler<'_, '_> {
                     name: name?,
                     message: message?,
                     items,
-                }
+                }))
             }
         };
         // Without a `status` a success is one of the 2xx: nothing else can be.

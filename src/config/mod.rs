@@ -25,8 +25,11 @@ mod fields;
 mod file_provider;
 mod file_route;
 mod flatten;
+#[cfg(test)]
+mod keys_tests;
 mod names;
 mod node;
+mod operator;
 mod placeholder;
 mod scalar;
 #[cfg(test)]
@@ -34,3 +37,5 @@ mod schemas_tests;
 mod template;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod yaml_tests;

@@ -163,6 +163,10 @@ impl Names {
 
 /// The one type of a schema, where it has one.
 pub(super) fn kind(schema: &Value) -> Option<&str> {
+    own_kind(schema).or_else(|| all_of(schema).find_map(kind))
+}
+
+fn own_kind(schema: &Value) -> Option<&str> {
     match schema.get("type") {
         Some(Value::String(kind)) => Some(kind),
         Some(Value::Array(kinds)) => match kinds
@@ -188,7 +192,15 @@ pub(super) fn enumeration(schema: &Value) -> Option<Vec<String>> {
     if let Some(value) = schema.get("const") {
         return text(value).map(|value| vec![value]);
     }
+    if let Some(values) = all_of(schema).find_map(enumeration) {
+        return Some(values);
+    }
     (kind(schema) == Some("boolean")).then(|| vec!["false".to_owned(), "true".to_owned()])
+}
+
+/// The schemas that hold beside this one.
+fn all_of(schema: &Value) -> impl Iterator<Item = &Value> {
+    schema.get("allOf").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Every place of an object schema that a caller may fill, as paths: `["parameters", "clusters", "[]", "id"]`.

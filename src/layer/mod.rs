@@ -89,7 +89,7 @@ pub struct Outbound {
 pub struct Exchange {
     /// The reply, read to its end.
     pub reply: UpstreamReply,
-    /// From the first byte sent to the last received.
+    /// From handing the request over to the client to the last byte received, connecting included.
     pub elapsed: Duration,
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::expression::{Bindings, Expression};
 use super::fault::{FaultTable, StatusPattern, clean, retry_after};
 use super::request::{CallValues, causes};
-use super::template::{Placeholder, Template};
+use super::template::{Placeholder, RenderError, Template};
 use crate::codec::shape::Shape;
 use crate::codec::{Limits, json, xml};
 use crate::model::answer::{Answer, Success, TaskState};
@@ -70,18 +70,22 @@ pub enum Verdict {
         message: Option<Template>,
     },
     /// The vendor did it or took it.
-    Success {
-        /// Which of the two.
-        success: Success,
-        /// A text that is a state.
-        state: Template,
-        /// The task's name.
-        name: Option<Template>,
-        /// The vendor's message.
-        message: Option<Template>,
-        /// Where the answer lists results per id.
-        items: Option<Items>,
-    },
+    Success(Box<SuccessRule>),
+}
+
+/// What is read from an answer that is a success.
+#[derive(Debug)]
+pub struct SuccessRule {
+    /// Confirmed or taken.
+    pub success: Success,
+    /// A text that is a state.
+    pub state: Template,
+    /// The task's name.
+    pub name: Option<Template>,
+    /// The vendor's message.
+    pub message: Option<Template>,
+    /// Where the answer lists results per id.
+    pub items: Option<Items>,
 }
 
 /// Results per id.
@@ -143,34 +147,10 @@ impl ReplyRules {
                 Verdict::Fault { reason, code, message } => {
                     self.fault(*reason, code.as_ref(), message.as_ref(), fault, &bindings, reply).into()
                 }
-                Verdict::Success {
-                    success,
-                    state,
-                    name,
-                    message,
-                    items,
-                } => {
-                    if let Some(reading) = self.unfit(&decoded, &fault) {
-                        return reading;
-                    }
-                    let entry_message = match items.as_ref().map(|items| items.verdict(id, &bindings, &fault)) {
-                        None => None,
-                        Some(Ok(message)) => message,
-                        Some(Err(error)) => return (*error).into(),
-                    };
-                    match put_together(*success, state, name.as_ref(), message.as_ref(), &bindings, &fault) {
-                        Ok(answer) => Reading {
-                            result: Ok(Answer {
-                                message: answer.message.or(entry_message),
-                                ..answer
-                            }),
-                            drift: false,
-                        },
-                        Err(error) => {
-                            drifted(bad(fault, "the vendor's answer lacks what the route reads from it").with_internal(causes(&error)))
-                        }
-                    }
-                }
+                Verdict::Success(rule) => match self.unfit(&decoded, &fault) {
+                    Some(reading) => reading,
+                    None => rule.read(id, &bindings, fault),
+                },
             };
         }
         self.unruled(&decoded, fault, &bindings, reply)
@@ -291,6 +271,40 @@ impl ReplyRules {
     }
 }
 
+impl SuccessRule {
+    /// The answer, unless a list of results says otherwise or something that the route reads is not there.
+    fn read(&self, id: &str, bindings: &Bindings<'_>, fault: VendorFault) -> Reading {
+        let entry_message = match self.items.as_ref().map(|items| items.verdict(id, bindings, &fault)) {
+            None => None,
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return (*error).into(),
+        };
+        match self.answer(bindings, &fault, entry_message) {
+            Ok(answer) => Reading {
+                result: Ok(answer),
+                drift: false,
+            },
+            Err(error) => drifted(bad(fault, "the vendor's answer lacks what the route reads from it").with_internal(causes(&error))),
+        }
+    }
+
+    fn answer(&self, bindings: &Bindings<'_>, fault: &VendorFault, entry_message: Option<String>) -> Result<Answer, RenderError> {
+        let text = |template: Option<&Template>| -> Result<Option<String>, RenderError> {
+            let text = template.map_or(Ok(None), |template| template.render_text(bindings))?;
+            Ok(text.and_then(|text| clean(&text, MAX_TEXT_CHARS)))
+        };
+        let state = self.state.render_text(bindings)?.and_then(|state| TaskState::parse(&state));
+        Ok(Answer {
+            success: self.success,
+            state: state.unwrap_or(TaskState::Unknown),
+            name: text(self.name.as_ref())?,
+            message: text(self.message.as_ref())?.or(entry_message),
+            vendor_status: fault.status,
+            vendor_request_id: fault.request_id.clone(),
+        })
+    }
+}
+
 impl Items {
     /// The message of the id's entry, where it is among those that succeeded, and only there.
     fn verdict(&self, id: &str, bindings: &Bindings<'_>, fault: &VendorFault) -> Result<Option<String>, Box<GatewayError>> {
@@ -333,29 +347,6 @@ impl Items {
     }
 }
 
-fn put_together(
-    success: Success,
-    state: &Template,
-    name: Option<&Template>,
-    message: Option<&Template>,
-    bindings: &Bindings<'_>,
-    fault: &VendorFault,
-) -> Result<Answer, super::template::RenderError> {
-    let text = |template: Option<&Template>| template.map_or(Ok(None), |template| template.render_text(bindings));
-    let state = state
-        .render_text(bindings)?
-        .and_then(|state| TaskState::parse(&state))
-        .unwrap_or(TaskState::Unknown);
-    Ok(Answer {
-        success,
-        state,
-        name: text(name)?.and_then(|name| clean(&name, MAX_TEXT_CHARS)),
-        message: text(message)?.and_then(|message| clean(&message, MAX_TEXT_CHARS)),
-        vendor_status: fault.status,
-        vendor_request_id: fault.request_id.clone(),
-    })
-}
-
 /// A body as far as it could be read.
 enum Decoded {
     Empty,
@@ -380,10 +371,10 @@ impl ReplyValues {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), Value::from(value.to_str().ok()?))))
             .collect();
         let (body, text) = match decoded {
-            Decoded::Value(value) => (value.clone(), ""),
+            Decoded::Value(value @ (Value::Object(_) | Value::Array(_))) => (value.clone(), ""),
             Decoded::Text(text) => (Value::Object(Map::new()), text.as_str()),
-            // `has(body.x)` must be askable of any answer, so a body that is not there is an empty object.
-            Decoded::Empty | Decoded::Unreadable(_) => (Value::Object(Map::new()), ""),
+            // `has(body.x)` must be askable of any answer, so a body that is not there, or is a bare scalar, is an empty object.
+            Decoded::Empty | Decoded::Unreadable(_) | Decoded::Value(_) => (Value::Object(Map::new()), ""),
         };
         Self {
             status: Value::from(reply.status.as_u16()),

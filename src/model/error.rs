@@ -25,7 +25,7 @@ pub struct GatewayError {
     /// Where the request does not fit its schema.
     pub violations: Vec<Violation>,
     /// What the vendor said, where it said something.
-    pub vendor: Option<VendorFault>,
+    pub vendor: Option<Box<VendorFault>>,
     /// After what time another try makes sense: the `Retry-After` header.
     pub retry_after: Option<Duration>,
     /// For 405: the `Allow` header.
@@ -87,7 +87,7 @@ impl GatewayError {
     /// Adds what the vendor said.
     #[must_use]
     pub fn with_vendor(mut self, vendor: VendorFault) -> Self {
-        self.vendor = Some(vendor);
+        self.vendor = Some(Box::new(vendor));
         self
     }
 
@@ -115,7 +115,7 @@ impl GatewayError {
             retryable: facts.retryable,
             provider,
             request_id,
-            vendor: self.vendor.as_ref(),
+            vendor: self.vendor.as_deref(),
             errors: &self.violations,
             metadata: &self.metadata,
         })
