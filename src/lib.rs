@@ -10,6 +10,7 @@ pub mod layer;
 pub mod mapping;
 pub mod model;
 pub mod path;
+pub mod query;
 pub mod route;
 pub mod schema;
 pub mod server;

@@ -1,6 +1,6 @@
-//! The path of a request, read: `/tasks/{provider}/{id}:{action}`.
+//! The path of a request, read: `/tasks/{provider}/{id}:{action}` acts on a task, `/tasks/{provider}/{id}` is the task itself.
 //!
-//! **Shape**: `/tasks/prime/15:stop` -> `TaskPath { provider: "prime", id: "15", action: "stop" }`.
+//! **Shape**: `/tasks/prime/15:stop` -> `TaskPath { provider: "prime", id: "15", action: Some("stop") }`.
 //!
 //! **Invariants**: the verb stands after the last raw colon, an encoded colon is data; the id is percent-decoded exactly
 //! once and is then one segment of plain text: no separator, no dot segment, no control character. Nothing is normalised.
@@ -12,15 +12,15 @@ use percent_encoding::percent_decode_str;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 
-/// A path that names an action on a task.
+/// A path that names a task, or an action on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPath {
     /// The provider as it stands there; not yet known to exist.
     pub provider: String,
     /// The id, percent-decoded once.
     pub id: String,
-    /// The verb as it stands there; not yet known to exist.
-    pub action: String,
+    /// The verb as it stands there; not yet known to exist. None: the task itself.
+    pub action: Option<String>,
 }
 
 /// Reads the path of a request target, without its query.
@@ -28,7 +28,8 @@ pub struct TaskPath {
 /// ```
 /// use taskgate::path::parse;
 /// let path = parse("/tasks/prime/15:stop").unwrap();
-/// assert_eq!((path.provider.as_str(), path.id.as_str(), path.action.as_str()), ("prime", "15", "stop"));
+/// assert_eq!((path.provider.as_str(), path.id.as_str(), path.action.as_deref()), ("prime", "15", Some("stop")));
+/// assert_eq!(parse("/tasks/prime/15").unwrap().action, None);
 /// assert!(parse("/tasks/prime/..:stop").is_err());
 /// ```
 ///
@@ -43,10 +44,11 @@ pub fn parse(path: &str) -> Result<TaskPath, GatewayError> {
     else {
         return Err(unknown_path());
     };
-    let Some((id, action)) = tail.rsplit_once(':') else {
-        return Err(unknown_path());
+    let (id, action) = match tail.rsplit_once(':') {
+        Some((id, action)) => (id, Some(action)),
+        None => (tail, None),
     };
-    if provider.is_empty() || action.is_empty() || id.is_empty() {
+    if provider.is_empty() || action.is_some_and(str::is_empty) || id.is_empty() {
         return Err(unknown_path());
     }
     if id.contains(':') {
@@ -55,7 +57,7 @@ pub fn parse(path: &str) -> Result<TaskPath, GatewayError> {
     Ok(TaskPath {
         provider: provider.to_owned(),
         id: decode_id(id)?,
-        action: action.to_owned(),
+        action: action.map(str::to_owned),
     })
 }
 
@@ -104,7 +106,7 @@ fn invalid_id(detail: &str) -> GatewayError {
 fn unknown_path() -> GatewayError {
     GatewayError::new(
         Reason::UnknownPath,
-        "expected `/tasks/{provider}/{id}:{action}`, such as `/tasks/prime/15:stop`",
+        "expected `/tasks/{provider}/{id}:{action}`, such as `/tasks/prime/15:stop`, or `/tasks/{provider}/{id}`",
     )
 }
 
@@ -116,24 +118,26 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(path: &str, expected: Result<(&str, &str, &str), Reason>) {
+    fn check(path: &str, expected: Result<(&str, &str, Option<&str>), Reason>) {
         let parsed = parse(path);
         let parsed = parsed
             .as_ref()
-            .map(|p| (p.provider.as_str(), p.id.as_str(), p.action.as_str()))
+            .map(|p| (p.provider.as_str(), p.id.as_str(), p.action.as_deref()))
             .map_err(|error| error.reason);
         assert_eq!(parsed, expected, "{path}");
     }
 
     #[test]
     fn good_paths() {
-        check("/tasks/prime/15:stop", Ok(("prime", "15", "stop")));
-        check("/tasks/x/a%20b:retry", Ok(("x", "a b", "retry")));
-        check("/tasks/x/a%3Ab:stop", Ok(("x", "a:b", "stop")));
-        check("/tasks/x/%C3%A9:stop", Ok(("x", "é", "stop")));
-        check("/tasks/x/a%252Fb:stop", Ok(("x", "a%2Fb", "stop")));
-        check("/tasks/x/$(project_id):stop", Ok(("x", "$(project_id)", "stop")));
-        check("/tasks/__proto__/1:STOP", Ok(("__proto__", "1", "STOP")));
+        check("/tasks/prime/15:stop", Ok(("prime", "15", Some("stop"))));
+        check("/tasks/x/a%20b:retry", Ok(("x", "a b", Some("retry"))));
+        check("/tasks/x/a%3Ab:stop", Ok(("x", "a:b", Some("stop"))));
+        check("/tasks/x/%C3%A9:stop", Ok(("x", "é", Some("stop"))));
+        check("/tasks/x/a%252Fb:stop", Ok(("x", "a%2Fb", Some("stop"))));
+        check("/tasks/x/$(project_id):stop", Ok(("x", "$(project_id)", Some("stop"))));
+        check("/tasks/__proto__/1:STOP", Ok(("__proto__", "1", Some("STOP"))));
+        check("/tasks/x/1", Ok(("x", "1", None)));
+        check("/tasks/x/1%3Astop", Ok(("x", "1:stop", None)));
     }
 
     #[test]
@@ -146,8 +150,6 @@ mod tests {
             "/tasks/x/",
             "/tasks/x/:stop",
             "/tasks//1:stop",
-            "/tasks/x/1",
-            "/tasks/x/1%3Astop",
             "/tasks/x/1:stop/",
             "/tasks/x/1:",
             "/Tasks/x/1:stop",

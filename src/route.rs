@@ -11,8 +11,11 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
 use serde_json::{Map, Value};
 
+use crate::mapping::job::JobRules;
+use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
 use crate::mapping::request::RequestTemplate;
+use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
 
 /// All providers, by the name that stands in the path.
@@ -41,6 +44,19 @@ pub struct Provider {
     pub scope: Map<String, Value>,
     /// What can be done with a task, by verb.
     pub actions: BTreeMap<String, Arc<Route>>,
+    /// How to look at a task, where the vendor shows it.
+    pub task: Option<Arc<Task>>,
+}
+
+/// How to look at a task.
+#[derive(Debug)]
+pub struct Task {
+    /// What is sent and how the answer is read; its action is [`LOOK`].
+    pub route: Arc<Route>,
+    /// How the task is found and read.
+    pub rules: TaskRules,
+    /// Between two looks of those who wait.
+    pub every: Duration,
 }
 
 /// Where a provider is called and how taskgate proves itself.
@@ -164,8 +180,33 @@ pub struct Route {
     pub reply: ReplyRules,
     /// The configuration values that templates may use, by name.
     pub settings: Arc<Value>,
+    /// What is done beside sending the request once.
+    pub pursuit: Pursuit,
 }
 
+/// What is done beside sending the request once: looking before and after, and following. Nothing by default.
+#[derive(Debug, Default)]
+pub struct Pursuit {
+    /// Look before acting: a task that is not there is not found, one that has ended has ended already.
+    pub look_before: bool,
+    /// Refusals after which a look says whether the task has ended already.
+    pub look_after: Vec<Reason>,
+    /// Which states end the action.
+    pub settles: Option<Settles>,
+    /// The vendor's own job.
+    pub job: Option<JobRules>,
+}
+
+impl Route {
+    /// Does it only look?
+    #[must_use]
+    pub fn is_look(&self) -> bool {
+        self.action == LOOK
+    }
+}
+
+/// What looking is called where an action has its verb: in metrics, in the log and in the tree of cases. No verb is called so.
+pub const LOOK: &str = "look";
 /// A vendor that acts on tasks rarely needs more, and a hanging one must not collect the gateway's memory.
 pub const DEFAULT_IN_FLIGHT: usize = 16;
 /// A TCP and TLS handshake across the world takes well under a second; three allow for one lost packet.

@@ -13,6 +13,7 @@ use crate::mapping::request::CallValues;
 use crate::model::call::TaskCall;
 use crate::model::error::{GatewayError, Violation};
 use crate::model::reason::Reason;
+use crate::query;
 use crate::route::{IdKind, Provider, Route};
 
 /// A compiled schema.
@@ -107,16 +108,20 @@ impl RequestSchema {
     }
 }
 
-/// Makes a valid call out of what the caller sent: id by the provider's rule, `scope` completed by the provider's defaults,
-/// the schema's own defaults filled in, the whole checked against the schema.
+/// Makes a valid call out of what the caller sent: id by the provider's rule, the query of a look as `scope`, `scope`
+/// completed by the provider's defaults, the schema's own defaults filled in, the whole checked against the schema.
 ///
 /// `uuid` is the fresh id of the call, 32 hex digits.
 ///
 /// # Errors
-/// `INVALID_TASK_ID` where the id breaks the provider's rule; `INVALID_REQUEST` with all violations.
+/// `INVALID_TASK_ID` where the id breaks the provider's rule; `INVALID_REQUEST`, or `INVALID_QUERY` for a look, with all
+/// violations.
 pub fn validate(call: &TaskCall, provider: &Provider, route: &Route, uuid: &str) -> Result<CallValues, GatewayError> {
     let id = read_id(&call.id, provider)?;
-    let mut body = call.body.clone();
+    let mut body = match &call.action {
+        Some(_) => call.body.clone(),
+        None => query::to_body(&call.query, &route.schema.document)?,
+    };
     complete(&mut body, provider, route);
     let mut document = Value::Object(body);
     let violations = route.schema.schema.violations(&document);
@@ -133,8 +138,19 @@ pub fn validate(call: &TaskCall, provider: &Provider, route: &Route, uuid: &str)
         .iter()
         .map(|v| if v.pointer.is_empty() { "/" } else { v.pointer.as_str() })
         .collect();
-    let detail = format!("the body does not fit the schema of `{}` at {}", route.action, places.join(", "));
-    let mut error = GatewayError::new(Reason::InvalidRequest, detail);
+    let mut error = match &call.action {
+        Some(action) => GatewayError::new(
+            Reason::InvalidRequest,
+            format!("the body does not fit the schema of `{action}` at {}", places.join(", ")),
+        ),
+        None => GatewayError::new(
+            Reason::InvalidQuery,
+            format!(
+                "the query does not say what is needed at {}: a member of `scope` is a parameter",
+                places.join(", ")
+            ),
+        ),
+    };
     error.violations = violations;
     Err(error)
 }

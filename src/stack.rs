@@ -8,8 +8,9 @@
 //!     admit    http::Request -> TaskCall: head, size, media type, JSON
 //!      resolve     TaskCall -> RoutedCall: provider and route
 //!       validate   RoutedCall -> ValidCall: id, defaults, schema
-//!        translate ValidCall -> Outbound; back: Exchange -> Completed
-//!         dispatch Outbound -> the provider's own way
+//!        pursue   ValidCall -> errands, one after the other: look, act, follow; back: Completed
+//!         translate Errand -> Outbound; back: Exchange -> its report
+//!          dispatch Outbound -> the provider's own way
 //! ```
 
 use std::convert::Infallible;
@@ -25,7 +26,9 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder};
 
 use crate::layer::admit::{AdmitLayer, AdmitLimits};
+use crate::layer::hub::Pace;
 use crate::layer::observe::ObserveLayer;
+use crate::layer::pursue::PursueLayer;
 use crate::layer::rescue::RescueLayer;
 use crate::layer::resolve::ResolveLayer;
 use crate::layer::translate::TranslateLayer;
@@ -46,6 +49,8 @@ pub struct StackLimits {
     pub deadline: Duration,
     /// What a request may be.
     pub admit: AdmitLimits,
+    /// How time passes for those who wait.
+    pub pace: Pace,
 }
 
 impl Default for StackLimits {
@@ -54,6 +59,7 @@ impl Default for StackLimits {
             in_flight: DEFAULT_IN_FLIGHT,
             deadline: DEFAULT_DEADLINE,
             admit: AdmitLimits::default(),
+            pace: Pace::default(),
         }
     }
 }
@@ -77,6 +83,8 @@ where
         .layer(AdmitLayer::new(limits.admit.clone()))
         .layer(ResolveLayer::new(table))
         .layer(ValidateLayer)
+        // Once per process as well: all who wait share its hub.
+        .layer(PursueLayer::new(limits.pace))
         .layer(TranslateLayer)
         .service(upstream);
     BoxCloneSyncService::new(service)
@@ -84,6 +92,6 @@ where
 
 /// A call waits for its vendor most of the time and holds some tens of KiB: a thousand are 50 MiB.
 pub const DEFAULT_IN_FLIGHT: usize = 1024;
-/// Longer than the longest vendor timeout of the shipped routes (10 s) plus reading the request; shorter than the minute
-/// after which balancers give up.
+/// Longer than the longest vendor timeout of the shipped routes (10 s), twice, plus reading the request; shorter than the
+/// minute after which balancers give up. A caller's own wait comes on top.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::environment::Environment;
 use crate::config::files::FileSet;
 use crate::config::sources::Sources;
-use crate::route::RouteTable;
+use crate::route::{LOOK, RouteTable};
 
 /// What `check` takes.
 #[derive(Args, Debug)]
@@ -114,7 +114,11 @@ fn lint(table: &RouteTable, cases: &[Case], faults: &mut Diagnostics) {
     let actions: Vec<(&str, &str)> = table
         .providers
         .values()
-        .flat_map(|provider| provider.actions.keys().map(|action| (provider.name.as_str(), action.as_str())))
+        .flat_map(|provider| {
+            let looks = provider.task.iter().map(|_| LOOK);
+            let actions = provider.actions.keys().map(String::as_str).chain(looks);
+            actions.map(|action| (provider.name.as_str(), action))
+        })
         .collect();
     for path in case::missing(actions.iter().copied(), cases) {
         faults

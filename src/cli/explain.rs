@@ -17,9 +17,10 @@ use crate::config::files::FileSet;
 use crate::config::sources::Sources;
 use crate::layer::resolve::resolve;
 use crate::mapping::request::RequestError;
+use crate::mapping::template::to_text;
 use crate::model::call::{TaskCall, UpstreamRequest};
 use crate::model::error::GatewayError;
-use crate::route::{Provider, Route};
+use crate::route::{LOOK, Provider, Route};
 use crate::schema;
 
 /// What `explain` takes.
@@ -29,7 +30,7 @@ pub struct ExplainArgs {
     provider: String,
     /// The task's id
     id: String,
-    /// The action, such as `stop`
+    /// The action, such as `stop`; `look` for the request that looks at the task
     action: String,
     /// The canonical request, a JSON object
     #[arg(long, short, value_name = "JSON")]
@@ -108,40 +109,47 @@ pub fn explain(sources: &Sources, routes: &str, environment: &Environment, args:
             Err(error) => return Err(CliError::Refused(format!("--data cannot be read: {error}"))),
         },
     };
-    let call = TaskCall {
-        provider: args.provider.clone(),
-        id: args.id.clone(),
-        action: args.action.clone(),
-        body,
-    };
+    let call = task_call(args, body, Vec::new());
     let routed = resolve(&compiled.table, call).map_err(|error| refused(&error))?;
     let (provider, route) = (&routed.provider, &routed.route);
     let request = match render(&routed.call, provider, route) {
         Err(error) if args.data.is_none() && !error.violations.is_empty() => {
-            // The action does not take the empty body: show it with the body of its own example.
-            let Some(body) = example_body(sources, args) else {
+            // It does not do without what the caller says: show it with what its own example says.
+            let Some(call) = example(sources, args) else {
                 return Err(refused(&error));
             };
             notes.push(format!(
-                "the body is that of cases/{}/{}/ok.yaml; give your own with --data",
-                args.provider, args.action
+                "the {} is that of cases/{}/{}/ok.yaml; give your own with --data",
+                if call.action.is_none() { "query" } else { "body" },
+                args.provider,
+                args.action
             ));
-            render(
-                &TaskCall {
-                    body,
-                    ..routed.call.clone()
-                },
-                provider,
-                route,
-            )
+            render(&call, provider, route)
         }
         request => request,
     };
     let request = request.map_err(|error| refused(&error))?;
     Ok(Explained {
-        text: write(provider, &request),
+        text: write(provider, route, &request),
         notes,
     })
+}
+
+/// The call that the arguments mean; the members of `scope` are the query of a look.
+fn task_call(args: &ExplainArgs, body: Map<String, Value>, mut query: Vec<(String, String)>) -> TaskCall {
+    let is_look = args.action == LOOK;
+    if is_look && let Some(Value::Object(scope)) = body.get("scope") {
+        let text = |value: &Value| to_text(value).map(std::borrow::Cow::into_owned);
+        query.extend(scope.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))));
+    }
+    TaskCall {
+        provider: args.provider.clone(),
+        id: args.id.clone(),
+        action: (!is_look).then(|| args.action.clone()),
+        body,
+        query,
+        wait: None,
+    }
 }
 
 fn render(call: &TaskCall, provider: &Provider, route: &Route) -> Result<UpstreamRequest, GatewayError> {
@@ -150,23 +158,25 @@ fn render(call: &TaskCall, provider: &Provider, route: &Route) -> Result<Upstrea
     route.request.render(&values.bindings()).map_err(RequestError::into_gateway_error)
 }
 
-fn example_body(sources: &Sources, args: &ExplainArgs) -> Option<Map<String, Value>> {
+fn example(sources: &Sources, args: &ExplainArgs) -> Option<TaskCall> {
     let cases = case::read_all(sources, &mut FileSet::default(), &mut Diagnostics::default());
     let case = cases
         .into_iter()
         .find(|case| case.provider == args.provider && case.action == args.action && case.name == "ok")?;
-    case.content.call.body?.as_object().cloned()
+    let call = case.content.call;
+    let body = call.body.as_ref().and_then(Value::as_object).cloned();
+    Some(task_call(args, body.unwrap_or_default(), call.query.into_iter().collect()))
 }
 
 /// Request line, headers by name, and the body: what goes over the wire, but for the secret.
-fn write(provider: &Provider, request: &UpstreamRequest) -> String {
+fn write(provider: &Provider, route: &Route, request: &UpstreamRequest) -> String {
     let mut text = String::new();
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut prefix = "";
     if let Ok(connection) = &provider.connection {
         prefix = &connection.endpoint.prefix;
         headers.push(("host".to_owned(), connection.endpoint.authority.to_string()));
-        if let Some((name, _)) = connection.credentials.as_header() {
+        if let Some((name, _)) = connection.credentials.as_header().filter(|_| !route.request.bare) {
             headers.push((name.to_string(), MASK.to_owned()));
         }
     }

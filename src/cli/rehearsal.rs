@@ -15,11 +15,12 @@ use tower::{Service, ServiceExt};
 use crate::codec::shape::Shape;
 use crate::codec::{Limits, json, xml};
 use crate::config::case::{Case, CaseReply, ExpectedRequest, Fault, VendorTurn};
-use crate::layer::{BoxFuture, Exchange, Outbound};
+use crate::layer::hub::Pace;
+use crate::layer::{BoxFuture, CredentialUse, Exchange, Outbound};
 use crate::model::call::UpstreamReply;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
-use crate::route::RouteTable;
+use crate::route::{LOOK, RouteTable};
 use crate::stack::{self, StackLimits};
 
 /// What the caller was told.
@@ -36,7 +37,12 @@ pub struct Told {
 /// Plays a case. The differences, one line each; none when the play follows the script.
 pub async fn play(table: &Arc<RouteTable>, case: &Case) -> (Vec<String>, Option<Told>) {
     let vendor = ScriptedVendor::new(&case.content.vendor);
-    let gateway = stack::build::<_, Full<Bytes>>(Arc::clone(table), &StackLimits::default(), vendor.clone());
+    // The vendor's turns are written down, so nobody has to sleep between them.
+    let limits = StackLimits {
+        pace: Pace::Counted,
+        ..StackLimits::default()
+    };
+    let gateway = stack::build::<_, Full<Bytes>>(Arc::clone(table), &limits, vendor.clone());
     let told = match request(case) {
         Ok(request) => match gateway.oneshot(request).await {
             Ok(response) => read(response).await,
@@ -66,7 +72,23 @@ pub async fn play(table: &Arc<RouteTable>, case: &Case) -> (Vec<String>, Option<
 /// The caller's request of a case.
 fn request(case: &Case) -> Result<Request<Full<Bytes>>, http::Error> {
     let id = utf8_percent_encode(&case.content.call.id, NON_ALPHANUMERIC);
-    let builder = Request::post(format!("/tasks/{}/{id}:{}", case.provider, case.action));
+    let mut builder = if case.action == LOOK {
+        let pair = |(name, value): (&String, &String)| {
+            format!(
+                "{}={}",
+                utf8_percent_encode(name, NON_ALPHANUMERIC),
+                utf8_percent_encode(value, NON_ALPHANUMERIC)
+            )
+        };
+        let query: Vec<String> = case.content.call.query.iter().map(pair).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        Request::get(format!("/tasks/{}/{id}{mark}{}", case.provider, query.join("&")))
+    } else {
+        Request::post(format!("/tasks/{}/{id}:{}", case.provider, case.action))
+    };
+    if let Some(prefer) = &case.content.call.prefer {
+        builder = builder.header("prefer", prefer);
+    }
     match &case.content.call.body {
         Some(body) => builder
             .header(http::header::CONTENT_TYPE, "application/json")
@@ -195,7 +217,8 @@ fn compare_request(expected: &ExpectedRequest, outbound: &Outbound, differences:
         differ("request target", &expected.target, &found.target);
     }
     let mut headers = found.headers.clone();
-    if let Ok(connection) = &outbound.provider.connection
+    if outbound.credentials != CredentialUse::None
+        && let Ok(connection) = &outbound.provider.connection
         && let Some((name, value)) = connection.credentials.as_header()
     {
         headers.insert(name, value.clone());

@@ -67,6 +67,7 @@ impl GatewayArgs {
                     via: self.via.clone(),
                     ..AdmitLimits::default()
                 },
+                ..StackLimits::default()
             },
             server: ServerLimits::default(),
             drain: self.drain,

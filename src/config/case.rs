@@ -1,6 +1,7 @@
 //! Cases: what a caller asks, what the vendor gets and says, and what the caller is told. One file, one case.
 //!
-//! **Shape**: `cases/prime/stop/ok.yaml` -> `Case { provider: "prime", action: "stop", name: "ok", .. }`.
+//! **Shape**: `cases/prime/stop/ok.yaml` -> `Case { provider: "prime", action: "stop", name: "ok", .. }`; those of the action `look`
+//! are a GET of the task.
 //!
 //! **Errors**: a file that is no case is a fault with its place, like any other fault of the configuration.
 
@@ -61,6 +62,12 @@ pub struct Call {
     /// The body; none when left out.
     #[serde(default)]
     pub body: Option<Value>,
+    /// The query parameters of a look.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// The header `Prefer`.
+    #[serde(default)]
+    pub prefer: Option<String>,
 }
 
 /// One exchange with the vendor.

@@ -295,21 +295,29 @@ impl Compiler<'_> {
         let id = self.id_rule(provider, &id_schema);
         let limits = limits(&provider.limits);
         let mut actions = BTreeMap::new();
+        let environment = self.environment;
+        let mut routes = RouteCompiler {
+            provider: &provider.name.value,
+            task: None,
+            has_task: provider.task.is_some(),
+            id_schema: &id_schema,
+            scope: &provider.scope,
+            settings: Arc::clone(settings),
+            setting_names,
+            schemas: &mut self.schemas,
+            files: self.files,
+            faults: self.faults,
+        };
+        let faults = faults?;
+        if let Some(task) = &provider.task {
+            routes.task = routes.task(task, Arc::clone(&faults), environment).map(Arc::new);
+        }
         for action in &provider.actions {
-            let mut routes = RouteCompiler {
-                provider: &provider.name.value,
-                id_schema: &id_schema,
-                scope: &provider.scope,
-                settings: Arc::clone(settings),
-                setting_names,
-                schemas: &mut self.schemas,
-                files: self.files,
-                faults: self.faults,
-            };
-            if let Some(route) = routes.route(action, faults.clone()?) {
+            if let Some(route) = routes.route(action, Arc::clone(&faults)) {
                 actions.insert(route.action.clone(), Arc::new(route));
             }
         }
+        let task = routes.task;
         Some(Provider {
             name: provider.name.value.clone(),
             title: provider.title.value.clone(),
@@ -318,6 +326,7 @@ impl Compiler<'_> {
             limits,
             scope: deployment.scope,
             actions,
+            task,
         })
     }
 

@@ -32,6 +32,10 @@ use crate::schema::{RequestSchema, Schema};
 pub(super) struct RouteCompiler<'a, 's> {
     /// The provider's name.
     pub(super) provider: &'a str,
+    /// How to look at its tasks; nothing without a `task`, or after a fault in it.
+    pub(super) task: Option<Arc<crate::route::Task>>,
+    /// Is there a `task`, be it with faults?
+    pub(super) has_task: bool,
     /// The schema of its ids.
     pub(super) id_schema: &'a Value,
     /// The members of `scope` that the provider gives by default.
@@ -66,10 +70,18 @@ impl RouteCompiler<'_, '_> {
             (Some(request), Some(names), Some(schema), Some(name)) => self.request(request, names, schema, name),
             _ => None,
         };
+        let pursuit = self.pursuit(action, names.as_ref(), schema.as_ref().map(|schema| &schema.document));
         let reply = action
             .reply
             .as_ref()
-            .and_then(|reply| self.reply(reply, names.unwrap_or_default(), faults));
+            .and_then(|reply| self.reply(reply, names.unwrap_or_default(), faults))
+            .and_then(|(reply, names)| {
+                let job = match &action.job {
+                    Some(job) => Some(self.job_id(job, &names)?),
+                    None => None,
+                };
+                Some(ReplyRules { job, ..reply })
+            });
         Some(Route {
             provider: self.provider.to_owned(),
             action: action.name.value.clone(),
@@ -79,10 +91,11 @@ impl RouteCompiler<'_, '_> {
             request: request?,
             reply: reply?,
             settings: Arc::clone(&self.settings),
+            pursuit: pursuit?,
         })
     }
 
-    fn request_schema(&mut self, name: &Spanned<String>, document: Value, path: &Path) -> Option<RequestSchema> {
+    pub(super) fn request_schema(&mut self, name: &Spanned<String>, document: Value, path: &Path) -> Option<RequestSchema> {
         let closed = document.get("additionalProperties") == Some(&Value::Bool(false));
         if document.get("type").and_then(Value::as_str) != Some("object") || !closed {
             let message = format!("the schema of a canonical request (`{}`) is a closed object", name.value);
@@ -116,7 +129,7 @@ impl RouteCompiler<'_, '_> {
     }
 
     /// The names of a request, with what the schema and the provider's defaults guarantee.
-    fn call_names(&self, document: &Value) -> Names {
+    pub(super) fn call_names(&self, document: &Value) -> Names {
         let property = |name: &str| document.pointer(&format!("/properties/{name}")).cloned();
         let required = |name: &str| {
             let listed = document
@@ -146,7 +159,22 @@ impl RouteCompiler<'_, '_> {
         names
     }
 
-    fn request(&mut self, request: &Request, names: &Names, schema: &RequestSchema, name: &Spanned<String>) -> Option<RequestTemplate> {
+    /// A request that must use all that its schema allows.
+    pub(super) fn request(
+        &mut self,
+        request: &Request,
+        names: &Names,
+        schema: &RequestSchema,
+        name: &Spanned<String>,
+    ) -> Option<RequestTemplate> {
+        // After a fault in a template the list of what is used is not complete, and would accuse in vain.
+        let (template, used) = self.request_template(request, names)?;
+        self.ignored(&used, &schema.document, request, name);
+        Some(template)
+    }
+
+    /// A request, and what it uses.
+    pub(super) fn request_template(&mut self, request: &Request, names: &Names) -> Option<(RequestTemplate, BTreeSet<Vec<String>>)> {
         let path = &request.place.path;
         let mut compiler = TemplateCompiler::new(self.faults, true);
         let target = compiler.compile(&request.path, &path.key("path"), names, Position::Path);
@@ -186,13 +214,7 @@ impl RouteCompiler<'_, '_> {
                 .map(BodyTemplate::Xml),
         };
         let used = std::mem::take(&mut compiler.used);
-        let complete =
-            target.is_some() && body.is_some() && query.iter().all(|(_, t)| t.is_some()) && headers.iter().all(|(_, t)| t.is_some());
-        if complete {
-            // After a fault in a template the list of what is used is not complete, and would accuse in vain.
-            self.ignored(&used, &schema.document, request, name);
-        }
-        Some(RequestTemplate {
+        let template = RequestTemplate {
             method: request.method.value.clone(),
             path: target?,
             query: query
@@ -204,7 +226,9 @@ impl RouteCompiler<'_, '_> {
                 .map(|(name, template)| Some((name, template?)))
                 .collect::<Option<_>>()?,
             body: body?,
-        })
+            bare: request.bare,
+        };
+        Some((template, used))
     }
 
     /// Nothing that a caller may say is ignored in silence.
@@ -222,7 +246,8 @@ impl RouteCompiler<'_, '_> {
         }
     }
 
-    fn reply(&mut self, reply: &Reply, names: Names, faults: Arc<FaultTable>) -> Option<ReplyRules> {
+    /// The rules of a reply, and the names that are known in it.
+    pub(super) fn reply(&mut self, reply: &Reply, names: Names, faults: Arc<FaultTable>) -> Option<(ReplyRules, Names)> {
         let path = &reply.place.path;
         let document = match &reply.schema {
             Some(name) => Some(self.schemas.load(name, &path.key("schema"), self.files, self.faults)?),
@@ -261,12 +286,14 @@ impl RouteCompiler<'_, '_> {
             .with("body", document, true);
         self.unreachable(reply);
         let outcome: Vec<_> = reply.outcome.iter().map(|rule| self.rule(rule, &names)).collect();
-        Some(ReplyRules {
+        let rules = ReplyRules {
             body,
             schema,
             outcome: outcome.into_iter().collect::<Option<_>>()?,
             faults,
-        })
+            job: None,
+        };
+        Some((rules, names))
     }
 
     /// A rule behind one that matches all it could match.
@@ -386,7 +413,7 @@ impl RouteCompiler<'_, '_> {
     }
 
     /// Every text that a state template may become is a state.
-    fn states(&mut self, state: &Template, node: &Node, path: &Path) -> Option<()> {
+    pub(super) fn states(&mut self, state: &Template, node: &Node, path: &Path) -> Option<()> {
         let words: Vec<&str> = TaskState::ALL.into_iter().map(TaskState::as_str).collect();
         match state {
             Template::Literal(Value::String(word)) if TaskState::parse(word).is_some() => Some(()),

@@ -151,6 +151,18 @@ impl Fields {
         take_word(self.take(key)?, words, faults)
     }
 
+    /// Takes `true` or `false`.
+    pub(crate) fn flag(&mut self, key: &str, faults: &mut Diagnostics) -> Option<bool> {
+        let Item { place, node } = self.take(key)?;
+        match node.value {
+            NodeValue::Bool(flag) => Some(flag),
+            NodeValue::Int(_) | NodeValue::List(_) | NodeValue::Map(_) | NodeValue::Null | NodeValue::Refused | NodeValue::Text(_) => {
+                wrong_type(&node, &place.path, "`true` or `false`", faults);
+                None
+            }
+        }
+    }
+
     /// Takes an integer between two bounds, both included.
     pub(crate) fn integer<T: TryFrom<i128>>(
         &mut self,

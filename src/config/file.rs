@@ -18,6 +18,9 @@ pub use crate::config::file_provider::{
 pub use crate::config::file_route::{
     ITEMS_KEYS, Items, OUTCOME_KEYS, OutcomeRule, REPLY_KEYS, REQUEST_KEYS, Reply, ReplyBody, Request, RequestBody, RuleKind, StatusPattern,
 };
+pub use crate::config::file_task::{
+    JOB_KEYS, Job, LOOK_KEYS, Look, SETTLES_KEYS, Settles, TASK_KEYS, TASK_REPLY_KEYS, TIMES_KEYS, Task, Times,
+};
 use crate::config::place::{Path, Place, Span, Spanned};
 use crate::config::yaml::{Key, Node, NodeValue};
 

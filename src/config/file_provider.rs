@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::config::fields::{Fields, Item, Keys};
 use crate::config::file::{Decoder, PROVIDER_RULE, VERB_RULE};
-use crate::config::file_route::{Reply, Request};
+use crate::config::file_route::{REPLY_KEYS, Reply, Request};
+use crate::config::file_task::{Job, Look, Settles, Task};
 use crate::config::place::{Place, Spanned};
 use crate::config::yaml::{Key, Node};
-use crate::route::{IdKind, Repeat};
+use crate::route::{IdKind, LOOK, Repeat};
 
 /// One provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Provider {
     pub id: Id,
     /// How much, how long, how large.
     pub limits: Limits,
+    /// How to look at a task.
+    pub task: Option<Task>,
     /// What can be done, by verb, in the order of the file.
     pub actions: Vec<Action>,
 }
@@ -114,6 +117,12 @@ pub struct Action {
     pub request: Option<Request>,
     /// What the answer means; nothing only after a fault.
     pub reply: Option<Reply>,
+    /// When to look at the task.
+    pub look: Option<Look>,
+    /// Which states end it.
+    pub settles: Option<Settles>,
+    /// The vendor's own job.
+    pub job: Option<Job>,
 }
 
 impl Decoder<'_> {
@@ -136,6 +145,7 @@ impl Decoder<'_> {
             scope: fields.templates("scope", self.faults),
             id,
             limits,
+            task: fields.take("task").map(|item| self.task(item)),
             actions: actions.into_iter().map(|(key, item)| self.action(&key, item)).collect(),
             place: fields.place,
         }
@@ -210,10 +220,15 @@ impl Decoder<'_> {
     /// One of `actions`.
     fn action(&mut self, key: &Key, item: Item) -> Action {
         let name = self.name(key, &item.place.path, VERB_RULE);
+        if key.text == LOOK {
+            self.faults
+                .fault(key.span, &item.place.path, "`look` is no verb of an action")
+                .hint("looking at a task is a GET without a verb; `task` of the provider says how");
+        }
         let mut fields = Fields::open(item, &ACTION_KEYS, self.faults);
         let repeat = [("never", Repeat::Never), ("safe", Repeat::Safe), ("same-key", Repeat::SameKey)];
         let request = fields.take("request").map(|item| self.request(item));
-        let reply = fields.take("reply").map(|item| self.reply(item, request.as_ref()));
+        let reply = fields.take("reply").map(|item| self.reply(item, request.as_ref(), &REPLY_KEYS));
         Action {
             name,
             title: fields.required_text("title", self.faults),
@@ -224,6 +239,9 @@ impl Decoder<'_> {
                 .unwrap_or_default(),
             request,
             reply,
+            look: fields.take("look").map(|item| self.look(item)),
+            settles: fields.take("settles").map(|item| self.settles(item)),
+            job: fields.take("job").map(|item| self.job(item)),
             place: fields.place,
         }
     }
@@ -248,7 +266,7 @@ impl Id {
 pub const PROVIDER_KEYS: Keys = Keys {
     what: "a provider",
     required: &["title", "endpoint", "id", "actions"],
-    optional: &["credentials", "faults", "scope", "limits"],
+    optional: &["credentials", "faults", "scope", "limits", "task"],
 };
 /// The `id` of a provider whose ids are text.
 pub const STRING_ID_KEYS: Keys = Keys {
@@ -272,7 +290,7 @@ pub const LIMITS_KEYS: Keys = Keys {
 pub const ACTION_KEYS: Keys = Keys {
     what: "an action",
     required: &["title", "schema", "request", "reply"],
-    optional: &["repeat"],
+    optional: &["repeat", "look", "settles", "job"],
 };
 
 /// A path of 8 KiB is the most that servers take.

@@ -28,6 +28,8 @@ pub struct Request {
     pub headers: Vec<(Spanned<HeaderName>, Node)>,
     /// The body.
     pub body: RequestBody,
+    /// Is it sent without credentials?
+    pub bare: bool,
 }
 
 /// The body of a request.
@@ -145,6 +147,7 @@ impl Decoder<'_> {
             query,
             headers,
             body,
+            bare: fields.word("credentials", &[("none", ())], self.faults).is_some(),
             place: fields.place,
         }
     }
@@ -213,8 +216,8 @@ impl Decoder<'_> {
     }
 
     /// The key `reply`.
-    pub(crate) fn reply(&mut self, item: Item, request: Option<&Request>) -> Reply {
-        let mut fields = Fields::open(item, &REPLY_KEYS, self.faults);
+    pub(crate) fn reply(&mut self, item: Item, request: Option<&Request>, keys: &Keys) -> Reply {
+        let mut fields = Fields::open(item, keys, self.faults);
         let words = [("json", ReplyBody::Json), ("xml", ReplyBody::Xml), ("empty", ReplyBody::Empty)];
         let named = fields.has("body");
         let body = fields.word("body", &words, self.faults).map(|word| word.value);
@@ -224,7 +227,11 @@ impl Decoder<'_> {
                 .fault(item.place.span, &item.place.path, "`schema` has no use with `body: empty`")
                 .hint("take one of them out");
         }
-        let is_missing = schema_key.is_none() && body != Some(ReplyBody::Empty) && (body.is_some() || !named) && !fields.is_unusable();
+        let is_missing = !keys.required.contains(&"schema")
+            && schema_key.is_none()
+            && body != Some(ReplyBody::Empty)
+            && (body.is_some() || !named)
+            && !fields.is_unusable();
         if is_missing {
             self.faults
                 .fault(fields.place.span, &fields.place.path, "missing key `schema`")
@@ -299,7 +306,7 @@ impl Decoder<'_> {
     }
 
     /// A state, or a `map` whose targets are states; a placeholder could become any text.
-    fn state(&mut self, path: &Path, node: &Node) {
+    pub(crate) fn state(&mut self, path: &Path, node: &Node) {
         match &node.value {
             NodeValue::Text(text) if text.contains("${") => {
                 self.faults
@@ -379,7 +386,7 @@ impl Decoder<'_> {
 pub const REQUEST_KEYS: Keys = Keys {
     what: "a request",
     required: &["method", "path"],
-    optional: &["query", "headers", "json", "xml"],
+    optional: &["query", "headers", "json", "xml", "credentials"],
 };
 /// An action's `reply`. `schema` is required unless `body` is `empty`.
 pub const REPLY_KEYS: Keys = Keys {

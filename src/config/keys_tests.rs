@@ -44,6 +44,12 @@ fn decoder_and_editor_schema_agree() {
     check("/$defs/fault_table/properties/families/items", &file::FAMILY_KEYS);
     check("/$defs/provider", &file::PROVIDER_KEYS);
     check("/$defs/limits", &file::LIMITS_KEYS);
+    check("/$defs/task", &file::TASK_KEYS);
+    check("/$defs/task/properties/reply", &file::TASK_REPLY_KEYS);
+    check("/$defs/times", &file::TIMES_KEYS);
+    check("/$defs/look", &file::LOOK_KEYS);
+    check("/$defs/settles", &file::SETTLES_KEYS);
+    check("/$defs/job", &file::JOB_KEYS);
     check("/$defs/action", &file::ACTION_KEYS);
     check("/$defs/request", &file::REQUEST_KEYS);
     check("/$defs/reply", &file::REPLY_KEYS);

@@ -20,10 +20,12 @@ pub mod sources;
 pub mod yaml;
 
 mod compile_route;
+mod compile_task;
 mod deployment;
 mod fields;
 mod file_provider;
 mod file_route;
+mod file_task;
 mod flatten;
 #[cfg(test)]
 mod keys_tests;

@@ -82,6 +82,19 @@ impl Names {
         names
     }
 
+    /// Takes a name away.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.roots.retain(|root| root.name != name);
+    }
+
+    /// What is known of the value that a reference leads to.
+    pub(super) fn schema_of(&self, reference: &Reference) -> Option<Value> {
+        match self.look_up(reference) {
+            Lookup::Found { schema, .. } => schema,
+            Lookup::Unknown { .. } => None,
+        }
+    }
+
     fn root(&self, name: &str) -> Option<&Root> {
         self.roots.iter().rev().find(|root| root.name == name)
     }

@@ -12,12 +12,12 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tower::{Layer, Service};
 
-use super::{BoxFuture, CallContext, Completed, Failed, Staged, take_ready};
+use super::{BoxFuture, CallContext, Completed, Failed, Staged, prefer, take_ready};
 use crate::codec::{Limits, json};
 use crate::model::call::TaskCall;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
-use crate::path;
+use crate::{path, query};
 
 /// What a request may be.
 #[derive(Clone, Debug)]
@@ -102,12 +102,27 @@ where
             let (head, body) = request.into_parts();
             let path = check_head(&head, &limits)?;
             let bytes = read_body(body, &head.headers, &limits, &context).await?;
-            let body = parse_body(&bytes, &head.headers)?;
+            let body = match path.action {
+                None if !bytes.is_empty() => return Err(GatewayError::new(Reason::MalformedBody, "a look at a task has no body").into()),
+                _ => parse_body(&bytes, &head.headers)?,
+            };
+            let query = match head.uri.query() {
+                Some(query) if path.action.is_none() => query::parse(query)?,
+                _ => Vec::new(),
+            };
+            let wait = prefer::wait(&head.headers).filter(|_| path.action.is_some());
+            // A caller who wants to wait has more time for the answer, not for the request.
+            let context = CallContext {
+                deadline: context.deadline + wait.unwrap_or_default(),
+                ..context
+            };
             let call = TaskCall {
                 provider: path.provider,
                 id: path.id,
                 action: path.action,
                 body,
+                query,
+                wait,
             };
             inner.call(Staged { context, call }).await
         })
@@ -129,16 +144,24 @@ fn check_head(head: &http::request::Parts, limits: &AdmitLimits) -> Result<path:
         return Err(GatewayError::new(Reason::HeadersTooLarge, detail));
     }
     if !KNOWN_METHODS.contains(&head.method) {
-        let detail = "this method is not one of RFC 9110; an action on a task is a POST";
+        let detail = "this method is not one of RFC 9110; an action on a task is a POST, a look at it a GET";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }
     let path = path::parse(head.uri.path())?;
-    if head.method != Method::POST {
-        let mut error = GatewayError::new(Reason::MethodNotAllowed, "an action on a task is a POST");
-        error.allow = Some("POST");
+    let (allowed, allow, detail): (&[Method], _, _) = match &path.action {
+        Some(_) => (&[Method::POST], "POST", "an action on a task is a POST"),
+        None => (
+            &[Method::GET, Method::HEAD],
+            "GET, HEAD",
+            "a look at a task is a GET; an action has its verb after a colon",
+        ),
+    };
+    if !allowed.contains(&head.method) {
+        let mut error = GatewayError::new(Reason::MethodNotAllowed, detail);
+        error.allow = Some(allow);
         return Err(error);
     }
-    if let Some(query) = head.uri.query() {
+    if let Some(query) = head.uri.query().filter(|_| path.action.is_some()) {
         let name = query.split(['&', '=']).next().unwrap_or_default();
         let known_shape = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let detail = if known_shape {

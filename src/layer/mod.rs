@@ -1,7 +1,7 @@
 //! Ring 3: the stages of a request as tower layers, in the order of their names' appearance in `stack.rs`.
 //!
-//! **Shape**: `http::Request` -> `Staged<TaskCall>` -> `Staged<RoutedCall>` -> `Staged<ValidCall>` -> `Outbound` and back:
-//! `Exchange` -> `Completed` -> `Spoken`.
+//! **Shape**: `http::Request` -> `Staged<TaskCall>` -> `Staged<RoutedCall>` -> `Staged<ValidCall>` -> `Staged<Errand>`, one or more
+//! -> `Outbound` and back: `Exchange` -> the errand's report -> `Completed` -> `Spoken`.
 //!
 //! **Invariants**: a layer adapts and decides nothing about vendors; the types make another order a compile error.
 
@@ -20,7 +20,11 @@ use crate::route::{Provider, Route};
 
 pub mod admit;
 pub mod dispatch;
+pub mod errand;
+pub mod hub;
 pub mod observe;
+pub mod prefer;
+pub mod pursue;
 pub mod rescue;
 pub mod resolve;
 pub mod translate;
@@ -65,6 +69,8 @@ pub struct ValidCall {
     pub id: String,
     /// The values that templates use.
     pub values: CallValues,
+    /// How long the caller wants to wait for the action to settle.
+    pub wait: Option<Duration>,
     /// Its provider.
     pub provider: Arc<Provider>,
     /// Its route.
@@ -82,6 +88,20 @@ pub struct Outbound {
     pub route: Arc<Route>,
     /// What goes.
     pub request: UpstreamRequest,
+    /// With which credentials.
+    pub credentials: CredentialUse,
+}
+
+/// With which credentials a request is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CredentialUse {
+    /// Without any.
+    None,
+    /// With the provider's.
+    #[default]
+    Normal,
+    /// With the provider's, after a new session was made: who sends it has seen that the old one has expired.
+    Renewed,
 }
 
 /// A vendor's reply and how long it took.
@@ -115,6 +135,8 @@ pub struct Trail {
     pub vendor_elapsed: Option<Duration>,
     /// Was the vendor's reply outside the route's schema?
     pub drift: bool,
+    /// The caller's wish to wait, where it was followed.
+    pub waited: Option<Duration>,
 }
 
 /// A call that did not succeed.

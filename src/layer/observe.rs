@@ -10,13 +10,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
+use super::prefer::PREFERENCE_APPLIED;
 use super::rescue::Spoken;
 use super::{BoxFuture, CallContext, take_ready};
 use crate::model::error::GatewayError;
@@ -73,6 +74,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut inner = take_ready(&mut self.inner);
         let begun = Instant::now();
+        let is_head = request.method() == Method::HEAD;
         let context = CallContext {
             request_id: request_id(request.headers()),
             deadline: begun + self.deadline,
@@ -82,7 +84,8 @@ where
             let request_id = Arc::clone(&context.request_id);
             let spoken = inner.call((context, request)).await?;
             record(&spoken, &request_id, begun.elapsed());
-            Ok(to_http(&spoken, &request_id))
+            let response = to_http(&spoken, &request_id);
+            Ok(if is_head { without_content(response) } else { response })
         })
     }
 }
@@ -147,9 +150,22 @@ fn to_http(spoken: &Spoken, request_id: &str) -> Response<Full<Bytes>> {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(X_REQUEST_ID, id);
     }
+    if let Some(waited) = spoken.trail.waited
+        && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", waited.as_secs()))
+    {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
     if let Some(error) = &spoken.error {
         add_error_headers(headers, error);
     }
+    response
+}
+
+/// The answer to a HEAD: the head of that to a GET (RFC 9110 section 9.3.2).
+fn without_content(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let length = http_body::Body::size_hint(response.body()).lower();
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    *response.body_mut() = Full::default();
     response
 }
 

@@ -96,10 +96,9 @@ where
 }
 
 fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
-    let (provider, action) = trail
-        .route
-        .as_ref()
-        .map_or(("", ""), |route| (route.provider.as_str(), route.action.as_str()));
+    let route = trail.route.as_deref();
+    let provider = route.map_or("", |route| route.provider.as_str());
+    let action = route.filter(|route| !route.is_look()).map(|route| route.action.as_str());
     Spoken {
         status: answer.success.status(),
         document: answer.to_document(provider, trail.id.as_deref().unwrap_or_default(), action, request_id),

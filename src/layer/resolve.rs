@@ -9,7 +9,7 @@ use super::{BoxFuture, Completed, Failed, RoutedCall, Staged, caller_reason};
 use crate::model::call::TaskCall;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
-use crate::route::RouteTable;
+use crate::route::{Provider, Route, RouteTable};
 
 /// Makes [`Resolve`].
 #[derive(Clone, Debug)]
@@ -81,27 +81,17 @@ where
 /// Finds provider and route.
 ///
 /// # Errors
-/// `UNKNOWN_PROVIDER`, `UNKNOWN_ACTION` (no provider has the verb), `OPERATION_NOT_SUPPORTED` (this one has not).
+/// `UNKNOWN_PROVIDER`, `UNKNOWN_ACTION` (no provider has the verb), `OPERATION_NOT_SUPPORTED` (this one has not),
+/// `PROVIDER_NOT_CONFIGURED`.
 pub fn resolve(table: &RouteTable, call: TaskCall) -> Result<RoutedCall, GatewayError> {
     let Some(provider) = table.providers.get(&call.provider) else {
         let names: Vec<&str> = table.providers.keys().map(String::as_str).collect();
         let detail = format!("there is no such provider; there are {}", names.join(", "));
         return Err(GatewayError::new(Reason::UnknownProvider, detail).with_metadata("providers", names));
     };
-    let Some(route) = provider.actions.get(&call.action) else {
-        if !table.verbs.contains(&call.action) {
-            let verbs: Vec<&str> = table.verbs.iter().map(String::as_str).collect();
-            let detail = format!("there is no such action; there are {}", verbs.join(", "));
-            return Err(GatewayError::new(Reason::UnknownAction, detail).with_metadata("actions", verbs));
-        }
-        let verbs: Vec<&str> = provider.actions.keys().map(String::as_str).collect();
-        let detail = format!(
-            "`{}` does not offer `{}`; it offers {}",
-            provider.name,
-            call.action,
-            verbs.join(", ")
-        );
-        return Err(GatewayError::new(Reason::OperationNotSupported, detail).with_metadata("actions", verbs));
+    let route = match &call.action {
+        Some(action) => action_of(table, provider, action)?,
+        None => look_of(provider)?,
     };
     if let Err(missing) = &provider.connection {
         let detail = format!(
@@ -115,5 +105,25 @@ pub fn resolve(table: &RouteTable, call: TaskCall) -> Result<RoutedCall, Gateway
         provider: Arc::clone(provider),
         route: Arc::clone(route),
         call,
+    })
+}
+
+fn action_of<'a>(table: &RouteTable, provider: &'a Provider, action: &str) -> Result<&'a Arc<Route>, GatewayError> {
+    provider.actions.get(action).ok_or_else(|| {
+        if !table.verbs.contains(action) {
+            let verbs: Vec<&str> = table.verbs.iter().map(String::as_str).collect();
+            let detail = format!("there is no such action; there are {}", verbs.join(", "));
+            return GatewayError::new(Reason::UnknownAction, detail).with_metadata("actions", verbs);
+        }
+        let verbs: Vec<&str> = provider.actions.keys().map(String::as_str).collect();
+        let detail = format!("`{}` does not offer `{action}`; it offers {}", provider.name, verbs.join(", "));
+        GatewayError::new(Reason::OperationNotSupported, detail).with_metadata("actions", verbs)
+    })
+}
+
+fn look_of(provider: &Provider) -> Result<&Arc<Route>, GatewayError> {
+    provider.task.as_ref().map(|task| &task.route).ok_or_else(|| {
+        let detail = format!("the tasks of `{}` cannot be looked at", provider.name);
+        GatewayError::new(Reason::OperationNotSupported, detail)
     })
 }

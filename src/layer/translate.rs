@@ -1,12 +1,13 @@
-//! Translate: [`ValidCall`] -> [`Outbound`], and on the way back [`Exchange`] -> [`Completed`].
+//! Translate: an [`Errand`] -> [`Outbound`], and on the way back [`Exchange`] -> what the errand reports.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tower::util::ServiceExt;
 use tower::{Layer, Service};
 
-use super::{BoxFuture, Completed, Exchange, Failed, Outbound, Staged, Trail, ValidCall};
-use crate::mapping::request::RequestError;
+use super::errand::Errand;
+use super::{BoxFuture, CallContext, Exchange, Failed, Outbound, Staged};
 use crate::model::error::GatewayError;
 
 /// Makes [`Translate`].
@@ -27,42 +28,53 @@ pub struct Translate<S> {
     inner: S,
 }
 
-impl<S> Service<Staged<ValidCall>> for Translate<S>
+impl<S> Translate<S>
+where
+    S: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    /// Runs one errand, once.
+    ///
+    /// # Errors
+    /// What the errand, the way to the vendor or the vendor says.
+    pub async fn run<E: Errand>(&self, context: &CallContext, errand: E) -> Result<E::Report, Box<Failed>> {
+        let staged = Staged {
+            context: context.clone(),
+            call: errand,
+        };
+        self.clone().oneshot(staged).await
+    }
+}
+
+impl<S, E> Service<Staged<E>> for Translate<S>
 where
     S: Service<Outbound, Response = Exchange, Error = GatewayError>,
     S::Future: Send + 'static,
+    E: Errand,
 {
-    type Response = Completed;
+    type Response = E::Report;
     type Error = Box<Failed>;
-    type Future = BoxFuture<Completed, Box<Failed>>;
+    type Future = BoxFuture<E::Report, Box<Failed>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, Staged { context, call }: Staged<ValidCall>) -> Self::Future {
-        let request = match call.route.request.render(&call.values.bindings()) {
+    fn call(&mut self, Staged { context, call: errand }: Staged<E>) -> Self::Future {
+        let request = match errand.render() {
             Ok(request) => request,
-            Err(error) => return Box::pin(std::future::ready(Err(RequestError::into_gateway_error(error).into()))),
+            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
         };
         let going = self.inner.call(Outbound {
             context,
-            provider: Arc::clone(&call.provider),
-            route: Arc::clone(&call.route),
+            provider: Arc::clone(errand.provider()),
+            route: Arc::clone(errand.route()),
             request,
+            credentials: errand.credentials(),
         });
         Box::pin(async move {
             let exchange = going.await?;
-            let reading = call.route.reply.normalize(&call.values, &call.id, &exchange.reply);
-            let trail = Trail {
-                vendor_elapsed: Some(exchange.elapsed),
-                drift: reading.drift,
-                ..Trail::default()
-            };
-            match reading.result {
-                Ok(answer) => Ok(Completed { answer, trail }),
-                Err(error) => Err(Box::new(Failed { error, trail })),
-            }
+            errand.read(&exchange)
         })
     }
 }

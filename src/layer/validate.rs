@@ -47,6 +47,7 @@ where
                 call: ValidCall {
                     id: call.id,
                     values,
+                    wait: call.wait,
                     provider,
                     route,
                 },

@@ -4,6 +4,9 @@
 
 pub mod expression;
 pub mod fault;
+pub mod job;
+pub mod look;
+pub mod moment;
 pub mod reply;
 pub mod request;
 pub mod template;

@@ -33,6 +33,8 @@ pub struct ReplyRules {
     pub outcome: Vec<OutcomeRule>,
     /// The vendor's errors.
     pub faults: std::sync::Arc<FaultTable>,
+    /// The id of the vendor's job, in an answer that only takes the request.
+    pub job: Option<Template>,
 }
 
 /// How a body is read.
@@ -110,6 +112,8 @@ pub struct Reading {
     pub result: Result<Answer, GatewayError>,
     /// Was it outside the route's schema? Counts as schema drift.
     pub drift: bool,
+    /// The vendor's job, where the request was only taken and there is one.
+    pub job: Option<String>,
 }
 
 impl From<GatewayError> for Reading {
@@ -117,6 +121,7 @@ impl From<GatewayError> for Reading {
         Self {
             result: Err(error),
             drift: false,
+            job: None,
         }
     }
 }
@@ -125,38 +130,59 @@ impl ReplyRules {
     /// Says what the reply means for the call. Total: every reply has a meaning, if only `unknown`.
     #[must_use]
     pub fn normalize(&self, call: &CallValues, id: &str, reply: &UpstreamReply) -> Reading {
-        let status = reply.status.as_u16();
         let decoded = self.decode(reply);
         let values = ReplyValues::new(reply, &decoded);
         let bindings = values.bind(call.bindings());
-        let fault = VendorFault {
-            status,
-            code: self.faults.code(&bindings),
-            message: self.faults.message(&bindings),
-            request_id: self.faults.request_id(&bindings),
-        };
-        for rule in self.outcome.iter().filter(|rule| rule.status.matches(status)) {
-            match rule.when.as_ref().map_or(Ok(true), |condition| condition.holds(&bindings)) {
+        let fault = self.vendor_fault(reply, &bindings);
+        self.ruled(id, reply, &decoded, &bindings, &fault)
+            .unwrap_or_else(|| self.unruled(&decoded, fault, &bindings, reply))
+    }
+
+    /// What the vendor said, in case that it is a fault.
+    pub(super) fn vendor_fault(&self, reply: &UpstreamReply, bindings: &Bindings<'_>) -> VendorFault {
+        VendorFault {
+            status: reply.status.as_u16(),
+            code: self.faults.code(bindings),
+            message: self.faults.message(bindings),
+            request_id: self.faults.request_id(bindings),
+        }
+    }
+
+    /// What the route's own rules say; nothing where none matches.
+    pub(super) fn ruled(
+        &self,
+        id: &str,
+        reply: &UpstreamReply,
+        decoded: &Decoded,
+        bindings: &Bindings<'_>,
+        fault: &VendorFault,
+    ) -> Option<Reading> {
+        for rule in self.outcome.iter().filter(|rule| rule.status.matches(fault.status)) {
+            match rule.when.as_ref().map_or(Ok(true), |condition| condition.holds(bindings)) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(error) => {
-                    return drifted(bad(fault, "the vendor's answer lacks what the route's rules look at").with_internal(causes(&error)));
+                    let detail = "the vendor's answer lacks what the route's rules look at";
+                    return Some(drifted(bad(fault.clone(), detail).with_internal(causes(&error))));
                 }
             }
-            return match &rule.verdict {
-                Verdict::Fault { reason, code, message } => {
-                    self.fault(*reason, code.as_ref(), message.as_ref(), fault, &bindings, reply).into()
-                }
-                Verdict::Success(rule) => match self.unfit(&decoded, &fault) {
+            return Some(match &rule.verdict {
+                Verdict::Fault { reason, code, message } => self
+                    .fault(*reason, code.as_ref(), message.as_ref(), fault.clone(), bindings, reply)
+                    .into(),
+                Verdict::Success(rule) => match self.unfit(decoded, fault) {
                     Some(reading) => reading,
-                    None => rule.read(id, &bindings, fault),
+                    None => Reading {
+                        job: self.job.as_ref().and_then(|job| job.render_text(bindings).ok().flatten()),
+                        ..rule.read(id, bindings, fault.clone())
+                    },
                 },
-            };
+            });
         }
-        self.unruled(&decoded, fault, &bindings, reply)
+        None
     }
 
-    fn decode(&self, reply: &UpstreamReply) -> Decoded {
+    pub(super) fn decode(&self, reply: &UpstreamReply) -> Decoded {
         let body = reply.body.as_ref();
         if body.iter().all(u8::is_ascii_whitespace) {
             return Decoded::Empty;
@@ -181,7 +207,7 @@ impl ReplyRules {
     }
 
     /// Why the body cannot be that of a success.
-    fn unfit(&self, decoded: &Decoded, fault: &VendorFault) -> Option<Reading> {
+    pub(super) fn unfit(&self, decoded: &Decoded, fault: &VendorFault) -> Option<Reading> {
         let misfit = |detail: &str, internal: String| Some(drifted(bad(fault.clone(), detail).with_internal(internal)));
         match (&self.body, decoded) {
             (ReplyBody::Empty, Decoded::Empty) => None,
@@ -234,7 +260,7 @@ impl ReplyRules {
     }
 
     /// No rule of the route knows the reply.
-    fn unruled(&self, decoded: &Decoded, fault: VendorFault, bindings: &Bindings<'_>, reply: &UpstreamReply) -> Reading {
+    pub(super) fn unruled(&self, decoded: &Decoded, fault: VendorFault, bindings: &Bindings<'_>, reply: &UpstreamReply) -> Reading {
         match self.faults.by_rule(fault.status, bindings) {
             Err(error) => {
                 return bad(fault, "the vendor's answer lacks what the rules look at")
@@ -283,6 +309,7 @@ impl SuccessRule {
             Ok(answer) => Reading {
                 result: Ok(answer),
                 drift: false,
+                job: None,
             },
             Err(error) => drifted(bad(fault, "the vendor's answer lacks what the route reads from it").with_internal(causes(&error))),
         }
@@ -297,8 +324,11 @@ impl SuccessRule {
         Ok(Answer {
             success: self.success,
             state: state.unwrap_or(TaskState::Unknown),
+            already: false,
             name: text(self.name.as_ref())?,
             message: text(self.message.as_ref())?.or(entry_message),
+            created_at: None,
+            updated_at: None,
             vendor_status: fault.status,
             vendor_request_id: fault.request_id.clone(),
         })
@@ -348,7 +378,7 @@ impl Items {
 }
 
 /// A body as far as it could be read.
-enum Decoded {
+pub(super) enum Decoded {
     Empty,
     Text(String),
     Unreadable(String),
@@ -356,7 +386,8 @@ enum Decoded {
 }
 
 /// The reply's names in expressions.
-struct ReplyValues {
+#[derive(Debug)]
+pub(super) struct ReplyValues {
     status: Value,
     headers: Value,
     body: Value,
@@ -364,7 +395,7 @@ struct ReplyValues {
 }
 
 impl ReplyValues {
-    fn new(reply: &UpstreamReply, decoded: &Decoded) -> Self {
+    pub(super) fn new(reply: &UpstreamReply, decoded: &Decoded) -> Self {
         let headers: Map<String, Value> = reply
             .headers
             .iter()
@@ -384,7 +415,7 @@ impl ReplyValues {
         }
     }
 
-    fn bind<'a>(&'a self, call: Bindings<'a>) -> Bindings<'a> {
+    pub(super) fn bind<'a>(&'a self, call: Bindings<'a>) -> Bindings<'a> {
         call.with("status", &self.status)
             .with("headers", &self.headers)
             .with("body", &self.body)
@@ -401,14 +432,14 @@ fn is_plain(text: &str) -> bool {
     !text.trim_start().starts_with(['<', '{', '['])
 }
 
-fn bad(fault: VendorFault, detail: &str) -> GatewayError {
+pub(super) fn bad(fault: VendorFault, detail: &str) -> GatewayError {
     GatewayError::new(Reason::BadVendorResponse, detail).with_vendor(fault)
 }
 
 fn drifted(error: GatewayError) -> Reading {
     Reading {
-        result: Err(error),
         drift: true,
+        ..Reading::from(error)
     }
 }
 

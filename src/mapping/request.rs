@@ -34,6 +34,8 @@ pub struct RequestTemplate {
     pub headers: Vec<(HeaderName, Template)>,
     /// The body.
     pub body: BodyTemplate,
+    /// Is it sent without credentials?
+    pub bare: bool,
 }
 
 /// What a route sends as a body.

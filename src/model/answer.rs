@@ -118,10 +118,16 @@ pub struct Answer {
     pub success: Success,
     /// The state of the task as far as the answer tells.
     pub state: TaskState,
+    /// Was there nothing left to do when the call came?
+    pub already: bool,
     /// The task's name, where the vendor tells it.
     pub name: Option<String>,
     /// The vendor's message, where it has one.
     pub message: Option<String>,
+    /// When the task was made (RFC 3339), where that is known for certain.
+    pub created_at: Option<String>,
+    /// When the task last changed (RFC 3339), where that is known for certain.
+    pub updated_at: Option<String>,
     /// The vendor's HTTP status.
     pub vendor_status: u16,
     /// The vendor's id for the exchange.
@@ -131,9 +137,10 @@ pub struct Answer {
 impl Answer {
     /// The document that the caller gets.
     ///
-    /// `id` is always the id that the caller asked for, whatever the vendor's answer names (a firewall's id, say).
+    /// `id` is always the id that the caller asked for, whatever the vendor's answer names (a firewall's id, say). A look
+    /// has no action.
     #[must_use]
-    pub fn to_document(&self, provider: &str, id: &str, action: &str, request_id: &str) -> String {
+    pub fn to_document(&self, provider: &str, id: &str, action: Option<&str>, request_id: &str) -> String {
         to_json(&Document {
             task: format!("tasks/{provider}/{id}"),
             provider,
@@ -141,10 +148,11 @@ impl Answer {
             action,
             outcome: self.success.outcome().as_str(),
             state: self.state.as_str(),
+            already: self.already,
             name: self.name.as_deref(),
             message: self.message.as_deref(),
-            created_at: None,
-            updated_at: None,
+            created_at: self.created_at.as_deref(),
+            updated_at: self.updated_at.as_deref(),
             operation: None,
             request_id,
             vendor: Vendor {
@@ -161,9 +169,11 @@ struct Document<'a> {
     task: String,
     provider: &'a str,
     id: &'a str,
-    action: &'a str,
+    action: Option<&'a str>,
     outcome: &'static str,
     state: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    already: bool,
     name: Option<&'a str>,
     message: Option<&'a str>,
     created_at: Option<&'a str>,

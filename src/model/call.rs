@@ -1,23 +1,29 @@
 //! A call on its way: what the caller asked for, and what goes to and comes from the vendor.
 //!
-//! **Shape**: `TaskCall { provider: "prime"…, id, action, body }` … `UpstreamRequest { method, target, headers, body }` …
+//! **Shape**: `TaskCall { provider, id, action, body, .. }` … `UpstreamRequest { method, target, headers, body }` …
 //! `UpstreamReply { status, headers, body }`.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 
-/// What the path and the body of a request say, read but not yet resolved.
-#[derive(Clone, Debug, PartialEq)]
+/// What a request says, read but not yet resolved.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskCall {
     /// The provider as it stands in the path.
     pub provider: String,
     /// The id, percent-decoded once.
     pub id: String,
-    /// The verb after the last colon.
-    pub action: String,
+    /// The verb after the last colon; none where the task is only looked at.
+    pub action: Option<String>,
     /// The canonical request; empty when there was no body.
     pub body: Map<String, Value>,
+    /// The query parameters of a look, decoded, in the order of the target.
+    pub query: Vec<(String, String)>,
+    /// How long the caller wants to wait for the action to settle.
+    pub wait: Option<Duration>,
 }
 
 /// One request to a vendor, complete but for its credentials.

@@ -25,6 +25,7 @@ pub enum Reason {
     InvalidRequest,
     InvalidTarget,
     InvalidTaskId,
+    LookFailed,
     LoopDetected,
     MalformedBody,
     MalformedHttp,
@@ -101,7 +102,7 @@ pub struct Facts {
 
 impl Reason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::ActionFailed,
         Self::BadVendorResponse,
         Self::BodyTooLarge,
@@ -114,6 +115,7 @@ impl Reason {
         Self::InvalidRequest,
         Self::InvalidTarget,
         Self::InvalidTaskId,
+        Self::LookFailed,
         Self::LoopDetected,
         Self::MalformedBody,
         Self::MalformedHttp,
@@ -217,6 +219,7 @@ impl Reason {
                 Caller,
                 NO,
             ),
+            Self::LookFailed => row("LOOK_FAILED", "The task could not be looked at", 503, NotDone, Vendor, YES),
             Self::LoopDetected => row(
                 "LOOP_DETECTED",
                 "The request has already passed through this gateway",

@@ -26,6 +26,7 @@ pub enum Metric {
     BuildInfo,
     HttpRefused,
     InFlightRequests,
+    Looks,
     RequestDuration,
     Requests,
     SchemaDrift,
@@ -73,10 +74,11 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BuildInfo,
         Self::HttpRefused,
         Self::InFlightRequests,
+        Self::Looks,
         Self::RequestDuration,
         Self::Requests,
         Self::SchemaDrift,
@@ -122,6 +124,13 @@ impl Metric {
                 Unit::Count,
                 &[],
                 "Requests that are being worked on",
+            ),
+            Self::Looks => row(
+                "taskgate_looks_total",
+                Kind::Counter,
+                Unit::Count,
+                &["provider", "purpose"],
+                "Looks at tasks and jobs that were begun",
             ),
             Self::RequestDuration => row(
                 "taskgate_request_duration_seconds",
@@ -250,6 +259,40 @@ pub fn schema_drifted(provider: &str, action: &str) {
     counter!(Metric::SchemaDrift.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).increment(1);
 }
 
+/// Why somebody looks at a task or a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A vendor refused; has the task ended already?
+    After,
+    /// Before an action: is the task there, has it ended already?
+    Before,
+    /// Somebody waits for the task to settle.
+    Follow,
+    /// Somebody waits for the job to end.
+    Job,
+    /// A caller asks for the task.
+    Look,
+}
+
+impl Purpose {
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::After => "after",
+            Self::Before => "before",
+            Self::Follow => "follow",
+            Self::Job => "job",
+            Self::Look => "look",
+        }
+    }
+}
+
+/// A look begins.
+pub fn look_begins(provider: &str, purpose: Purpose) {
+    counter!(Metric::Looks.name(), "provider" => provider.to_owned(), "purpose" => purpose.as_str()).increment(1);
+}
+
 /// The server refused something before any stage saw it.
 pub fn http_refused(reason: Reason) {
     counter!(Metric::HttpRefused.name(), "reason" => reason.code()).increment(1);
@@ -310,6 +353,7 @@ mod tests {
             vendor_call_ended("cheese", "stop", Duration::from_secs(2));
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
+            look_begins("cheese", Purpose::Follow);
             (request_begins(), vendor_call_begins("cheese"))
         });
         let text = handle.render();
@@ -322,6 +366,7 @@ mod tests {
             "taskgate_in_flight_requests 1",
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
+            r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,
             concat!(r#"taskgate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

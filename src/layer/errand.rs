@@ -1,0 +1,216 @@
+//! Errands: the single exchanges with a vendor that a call is made of: acting, looking at the task, looking at the job.
+//!
+//! **Shape**: [`Act`] -> [`Acted`], [`Look`] -> [`Seen`], [`Ask`] -> [`Asked`]; each is sent once and read by its own rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CredentialUse, Exchange, Failed, Trail, ValidCall};
+use crate::mapping::job::JobReading;
+use crate::mapping::look::Page;
+use crate::mapping::reply::Reading;
+use crate::mapping::request::{CallValues, RequestError};
+use crate::model::answer::Answer;
+use crate::model::call::UpstreamRequest;
+use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
+use crate::route::{Provider, Route, Task};
+
+/// One exchange with a vendor.
+pub trait Errand: Send + 'static {
+    /// What comes back where it went well.
+    type Report: Send + 'static;
+
+    /// Whose vendor.
+    fn provider(&self) -> &Arc<Provider>;
+
+    /// By which route.
+    fn route(&self) -> &Arc<Route>;
+
+    /// With which credentials.
+    fn credentials(&self) -> CredentialUse;
+
+    /// What is sent.
+    ///
+    /// # Errors
+    /// Where the route has no request for these values; then nothing may be sent.
+    fn render(&self) -> Result<UpstreamRequest, GatewayError>;
+
+    /// What the answer means.
+    ///
+    /// # Errors
+    /// Where it is not what was hoped for.
+    fn read(&self, exchange: &Exchange) -> Result<Self::Report, Box<Failed>>;
+}
+
+/// Acts on the task.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// The call.
+    pub call: ValidCall,
+    /// With which credentials.
+    pub credentials: CredentialUse,
+}
+
+/// The vendor did it or took it.
+#[derive(Debug)]
+pub struct Acted {
+    /// What it said.
+    pub answer: Answer,
+    /// Its job, where it made one.
+    pub job: Option<String>,
+    /// What is known for the log.
+    pub trail: Trail,
+}
+
+/// Looks at the task, or at the list that it is on.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// How.
+    pub task: Arc<Task>,
+    /// What is sent: the same for all who look at the same list.
+    pub request: UpstreamRequest,
+    /// The values of one of those who look, for the fault table.
+    pub values: CallValues,
+}
+
+/// The vendor showed something.
+#[derive(Debug)]
+pub struct Seen {
+    /// What.
+    pub page: Page,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Asks what became of a job.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The call that made it.
+    pub call: ValidCall,
+    /// Its id, which nobody has checked.
+    pub job: String,
+}
+
+impl Errand for Act {
+    type Report = Acted;
+
+    fn provider(&self) -> &Arc<Provider> {
+        &self.call.provider
+    }
+
+    fn route(&self) -> &Arc<Route> {
+        &self.call.route
+    }
+
+    fn credentials(&self) -> CredentialUse {
+        match self.call.route.request.bare {
+            true => CredentialUse::None,
+            false => self.credentials,
+        }
+    }
+
+    fn render(&self) -> Result<UpstreamRequest, GatewayError> {
+        let rendered = self.call.route.request.render(&self.call.values.bindings());
+        rendered.map_err(RequestError::into_gateway_error)
+    }
+
+    fn read(&self, exchange: &Exchange) -> Result<Acted, Box<Failed>> {
+        let reading = self.call.route.reply.normalize(&self.call.values, &self.call.id, &exchange.reply);
+        let trail = trail(exchange.elapsed, reading.drift);
+        match reading.result {
+            Ok(answer) => Ok(Acted {
+                answer,
+                job: reading.job,
+                trail,
+            }),
+            Err(error) => Err(Box::new(Failed { error, trail })),
+        }
+    }
+}
+
+impl Errand for Look {
+    type Report = Seen;
+
+    fn provider(&self) -> &Arc<Provider> {
+        &self.provider
+    }
+
+    fn route(&self) -> &Arc<Route> {
+        &self.task.route
+    }
+
+    fn credentials(&self) -> CredentialUse {
+        match self.task.route.request.bare {
+            true => CredentialUse::None,
+            false => CredentialUse::Normal,
+        }
+    }
+
+    fn render(&self) -> Result<UpstreamRequest, GatewayError> {
+        Ok(self.request.clone())
+    }
+
+    fn read(&self, exchange: &Exchange) -> Result<Seen, Box<Failed>> {
+        let elapsed = exchange.elapsed;
+        match self.task.route.reply.page(&self.values, &exchange.reply) {
+            Ok(page) => Ok(Seen { page, elapsed }),
+            Err(reading) => {
+                let Reading { result, drift, .. } = *reading;
+                // A page that is no page is an error by its type; an answer in its place would be a mistake of the route.
+                let error = result.err().unwrap_or_else(|| {
+                    GatewayError::new(Reason::MappingFailed, "the route reads the answer to a look as that to an action")
+                });
+                let trail = trail(elapsed, drift);
+                Err(Box::new(Failed { error, trail }))
+            }
+        }
+    }
+}
+
+impl Errand for Ask {
+    type Report = JobReading;
+
+    fn provider(&self) -> &Arc<Provider> {
+        &self.call.provider
+    }
+
+    fn route(&self) -> &Arc<Route> {
+        &self.call.route
+    }
+
+    fn credentials(&self) -> CredentialUse {
+        match self.call.route.pursuit.job.as_ref().is_some_and(|job| job.request.bare) {
+            true => CredentialUse::None,
+            false => CredentialUse::Normal,
+        }
+    }
+
+    fn render(&self) -> Result<UpstreamRequest, GatewayError> {
+        let Some(job) = &self.call.route.pursuit.job else {
+            return Err(GatewayError::new(Reason::MappingFailed, "the route has no way to look at a job"));
+        };
+        let id = serde_json::Value::from(self.job.as_str());
+        let bindings = self.call.values.bindings();
+        let rendered = job.request.render(&bindings.with("job", &id));
+        rendered.map_err(RequestError::into_gateway_error)
+    }
+
+    fn read(&self, exchange: &Exchange) -> Result<JobReading, Box<Failed>> {
+        let (route, values) = (&self.call.route, &self.call.values);
+        Ok(match &route.pursuit.job {
+            Some(job) => job.read(&route.reply, values, &self.call.id, &exchange.reply),
+            None => JobReading::Unclear,
+        })
+    }
+}
+
+fn trail(elapsed: Duration, drift: bool) -> Trail {
+    Trail {
+        vendor_elapsed: Some(elapsed),
+        drift,
+        ..Trail::default()
+    }
+}

@@ -1,0 +1,117 @@
+//! The header `Prefer`: what of it taskgate knows.
+//!
+//! **Shape**: `Prefer: respond-async, wait=20` -> 20 s.
+//!
+//! **Invariants**: a preference is a wish: one that is not known or not well formed is ignored, as if it were not there.
+//!
+//! **Source**: RFC 7240 sections 2 and 4.3.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::HeaderName;
+
+/// How long the caller wants to wait, at most [`MAX_WAIT`].
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgate::layer::prefer::wait;
+/// let headers = http::HeaderMap::from_iter([(http::HeaderName::from_static("prefer"), http::HeaderValue::from_static("wait=20"))]);
+/// assert_eq!(wait(&headers), Some(Duration::from_secs(20)));
+/// ```
+#[must_use]
+pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let text: Vec<&str> = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).collect();
+    // Of a preference that stands there more than once the first counts (section 2).
+    let value = text.iter().flat_map(|text| preferences(text)).find_map(|(name, value)| {
+        let is_wait = name.eq_ignore_ascii_case("wait");
+        is_wait.then_some(value)
+    })?;
+    let digits = value.trim_matches('"');
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // More digits than a number holds are more seconds than the cap.
+    Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)).min(MAX_WAIT))
+}
+
+/// Names and values of the preferences of one line; parameters are left out, none of those known here has any.
+fn preferences(line: &str) -> Vec<(&str, &str)> {
+    split_outside_quotes(line, ',')
+        .into_iter()
+        .filter_map(|preference| split_outside_quotes(preference, ';').first().copied())
+        .map(|preference| {
+            let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+            (name.trim(), value.trim())
+        })
+        .collect()
+}
+
+fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if character == separator && !quoted => {
+                parts.extend(text.get(start..at));
+                start = at + separator.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.extend(text.get(start..));
+    parts
+}
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// The header that says which preference was followed.
+pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// A minute: balancers and browsers give up about then.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[track_caller]
+    fn check(lines: &[&'static str], expected: Option<u64>) {
+        let headers: HeaderMap = lines.iter().map(|line| (PREFER, HeaderValue::from_static(line))).collect();
+        assert_eq!(wait(&headers).map(|wait| wait.as_secs()), expected, "{lines:?}");
+    }
+
+    #[test]
+    fn waits_are_read_and_capped() {
+        check(&["wait=20"], Some(20));
+        check(&["WAIT = \"20\""], Some(20));
+        check(&["respond-async, wait=10; strict"], Some(10));
+        check(&["return=minimal", "wait=7"], Some(7));
+        check(&["wait=0"], Some(0));
+        check(&["wait=3600"], Some(60));
+        check(&["wait=99999999999999999999999"], Some(60));
+        check(&["wait=5, wait=9"], Some(5));
+        check(&["wait=5", "wait=9"], Some(5));
+        check(&[r#"note="a, wait=3", wait=4"#], Some(4));
+    }
+
+    #[test]
+    fn what_is_not_known_or_not_well_formed_is_ignored() {
+        for line in [
+            "",
+            "wait",
+            "wait=",
+            "wait=-1",
+            "wait=1.5",
+            "wait=ten",
+            "wait=20s",
+            "waits=20",
+            "x; wait=20",
+            "wait=\"\"",
+        ] {
+            check(&[line], None);
+        }
+        check(&[], None);
+    }
+}

@@ -1,0 +1,421 @@
+//! Pursue: [`ValidCall`] -> [`Completed`], by as many errands as it takes: looking before and after, acting, following.
+//!
+//! **Invariants**
+//! - An action is sent once; a second time only when the vendor's job says that it did nothing, because the session had expired.
+//! - A look never turns what is not known into something that is: after a lost answer nobody looks, and a look that fails
+//!   leaves the vendor's refusal as it was.
+//! - Waiting never makes an answer worse: what was accepted stays accepted when the time is up, whatever the looks came to.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use serde_json::json;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use super::errand::{Act, Acted, Ask, Look};
+use super::hub::{Hub, Pace};
+use super::translate::Translate;
+use super::{BoxFuture, CallContext, Completed, CredentialUse, Exchange, Failed, Outbound, Staged, Trail, ValidCall};
+use crate::mapping::job::{JobReading, JobRules};
+use crate::mapping::look::{Settled, Settles, Sighting, values_for_look};
+use crate::mapping::reply::Reading;
+use crate::model::answer::{Answer, Success, TaskState};
+use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
+use crate::route::Task;
+use crate::telemetry::metrics::{self, Purpose};
+
+/// Makes [`Pursue`]; all of one layer share a hub.
+#[derive(Clone, Debug)]
+pub struct PursueLayer {
+    hub: Arc<Hub>,
+}
+
+impl PursueLayer {
+    /// Waits at this pace.
+    #[must_use]
+    pub fn new(pace: Pace) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(pace)),
+        }
+    }
+}
+
+impl<U> Layer<Translate<U>> for PursueLayer {
+    type Service = Pursue<U>;
+
+    fn layer(&self, errands: Translate<U>) -> Pursue<U> {
+        Pursue {
+            errands,
+            hub: Arc::clone(&self.hub),
+        }
+    }
+}
+
+/// The stage.
+#[derive(Clone, Debug)]
+pub struct Pursue<U> {
+    errands: Translate<U>,
+    hub: Arc<Hub>,
+}
+
+impl<U> Service<Staged<ValidCall>> for Pursue<U>
+where
+    U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
+    U::Future: Send + 'static,
+{
+    type Response = Completed;
+    type Error = Box<Failed>;
+    type Future = BoxFuture<Completed, Box<Failed>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // Every errand waits for its own way to be ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, Staged { context, call }: Staged<ValidCall>) -> Self::Future {
+        let course = Course {
+            errands: self.errands.clone(),
+            hub: Arc::clone(&self.hub),
+            until: call.wait.map(|wait| Instant::now() + wait),
+            context,
+            call,
+            trail: Trail::default(),
+        };
+        Box::pin(course.run())
+    }
+}
+
+/// One call on its way.
+struct Course<U> {
+    errands: Translate<U>,
+    hub: Arc<Hub>,
+    context: CallContext,
+    call: ValidCall,
+    /// Until when the caller wants to wait.
+    until: Option<Instant>,
+    trail: Trail,
+}
+
+/// What a look said about the task, or why it said nothing.
+type Glimpse = Result<Sighting, GatewayError>;
+
+impl<U> Course<U>
+where
+    U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
+    U::Future: Send + 'static,
+{
+    async fn run(mut self) -> Result<Completed, Box<Failed>> {
+        let result = if self.call.route.is_look() {
+            self.look().await
+        } else {
+            self.act().await
+        };
+        let trail = std::mem::take(&mut self.trail);
+        match result {
+            Ok(answer) => Ok(Completed { answer, trail }),
+            Err(error) => Err(Box::new(Failed { error, trail })),
+        }
+    }
+
+    /// The caller only looks.
+    async fn look(&mut self) -> Result<Answer, GatewayError> {
+        match self.glimpse(Purpose::Look).await {
+            Ok(sighting) => Ok(sighting.to_look()),
+            // It cannot be said whether there is such a task: that is neither "not found" nor a failed look.
+            Err(error) if error.reason == Reason::BadVendorResponse => Err(error),
+            Err(error) => Err(look_failed(error)),
+        }
+    }
+
+    async fn act(&mut self) -> Result<Answer, GatewayError> {
+        let route = Arc::clone(&self.call.route);
+        let plan = &route.pursuit;
+        let can_follow = plan.job.is_some() || plan.settles.is_some();
+        self.trail.waited = self.call.wait.filter(|_| can_follow);
+        if let (true, Some(settles)) = (plan.look_before, &plan.settles) {
+            let sighting = self.glimpse(Purpose::Before).await.map_err(look_failed)?;
+            if settles.judge(&sighting) == Settled::Done {
+                return Ok(already(&sighting, settles));
+            }
+        }
+        match self.send(CredentialUse::Normal).await {
+            Ok((answer, job)) if answer.success == Success::Accepted => self.follow(answer, job).await,
+            Ok((answer, _)) => Ok(answer),
+            Err(refusal) if plan.look_after.contains(&refusal.reason) => self.after(refusal).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the action once.
+    async fn send(&mut self, credentials: CredentialUse) -> Result<(Answer, Option<String>), GatewayError> {
+        let call = self.call.clone();
+        match self.errands.run(&self.context, Act { call, credentials }).await {
+            Ok(Acted { answer, job, trail }) => {
+                self.note(&trail);
+                Ok((answer, job))
+            }
+            Err(failed) => Err(self.failed(*failed)),
+        }
+    }
+
+    /// The vendor refused: the task may have ended already, or be ending, or not be there.
+    async fn after(&mut self, mut refusal: GatewayError) -> Result<Answer, GatewayError> {
+        let route = Arc::clone(&self.call.route);
+        let Some(settles) = &route.pursuit.settles else {
+            return Err(refusal);
+        };
+        match self.glimpse(Purpose::After).await {
+            Ok(sighting) if settles.judge(&sighting) == Settled::Done => Ok(already(&sighting, settles)),
+            Ok(sighting) if settles.is_under_way(&sighting) => {
+                let message = "the task was being stopped already".to_owned();
+                self.follow(sighting.to_answer(Success::Accepted, true, Some(message)), None).await
+            }
+            Ok(sighting) => {
+                if refusal.reason == Reason::TaskNotFound {
+                    // The vendor refused, but there it is.
+                    refusal.reason = Reason::TaskStateConflict;
+                    refusal.detail = "the vendor does not find the task for this action, but shows it".to_owned();
+                }
+                Err(refusal.with_metadata("state", sighting.state.as_str()))
+            }
+            Err(error) if error.reason == Reason::TaskNotFound => {
+                refusal.reason = Reason::TaskNotFound;
+                error.detail.clone_into(&mut refusal.detail);
+                Err(refusal)
+            }
+            Err(error) => {
+                let why = error.internal.as_deref().unwrap_or(&error.detail);
+                let note = format!("a look after the refusal failed with {}: {why}", error.reason.code());
+                refusal.internal = Some(match refusal.internal.take() {
+                    Some(internal) => format!("{internal}; {note}"),
+                    None => note,
+                });
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Follows what was accepted, where the caller wants to wait: by its job as long as that says something, then by looking.
+    async fn follow(&mut self, accepted: Answer, job: Option<String>) -> Result<Answer, GatewayError> {
+        let Some(until) = self.until else { return Ok(accepted) };
+        let route = Arc::clone(&self.call.route);
+        let mut accepted = accepted;
+        if let (Some(rules), Some(job)) = (&route.pursuit.job, job) {
+            match self.follow_job(rules, accepted, job, until).await? {
+                Followed::Ended(answer) => return Ok(answer),
+                Followed::Lost(answer) => accepted = answer,
+            }
+        }
+        match (&route.pursuit.settles, self.call.provider.task.clone()) {
+            (Some(settles), Some(task)) => self.follow_task(settles, &task, accepted, until).await,
+            _ => Ok(accepted),
+        }
+    }
+
+    async fn follow_job(
+        &mut self,
+        rules: &JobRules,
+        mut accepted: Answer,
+        mut job: String,
+        until: Instant,
+    ) -> Result<Followed, GatewayError> {
+        let mut beat = self.hub.beat(rules.every, until);
+        let mut renewed = false;
+        let mut unclear = 0;
+        while beat.next().await {
+            metrics::look_begins(&self.call.provider.name, Purpose::Job);
+            let ask = Ask {
+                call: self.call.clone(),
+                job: job.clone(),
+            };
+            let asked = tokio::time::timeout_at(beat.until(), self.errands.run(&self.context, ask)).await;
+            match asked {
+                Ok(Ok(JobReading::Pending)) => unclear = 0,
+                Ok(Ok(JobReading::Settled(reading))) => {
+                    let answer = self.settled(reading)?;
+                    return Ok(match answer.success {
+                        Success::Done => Followed::Ended(answer),
+                        Success::Accepted => Followed::Lost(answer),
+                    });
+                }
+                Ok(Ok(JobReading::Expired(_))) if !renewed => {
+                    // The job never got past the session, so the action was not carried out: once more, as a new call.
+                    renewed = true;
+                    self.call.values.call = json!({ "uuid": uuid::Uuid::new_v4().simple().to_string() });
+                    let (answer, next) = self.send(CredentialUse::Renewed).await?;
+                    match (answer.success, next) {
+                        (Success::Accepted, Some(next)) => job = next,
+                        (Success::Accepted, None) => return Ok(Followed::Lost(answer)),
+                        (Success::Done, _) => return Ok(Followed::Ended(answer)),
+                    }
+                    accepted = answer;
+                    beat = self.hub.beat(rules.every, until);
+                }
+                Ok(Ok(JobReading::Expired(reading))) => return self.settled(reading).map(Followed::Ended),
+                Ok(Ok(JobReading::Unclear) | Err(_)) if unclear < MAX_UNCLEAR => unclear += 1,
+                Ok(Ok(JobReading::Unclear) | Err(_)) => return Ok(Followed::Lost(accepted)),
+                Err(_time_is_up) => break,
+            }
+        }
+        Ok(Followed::Ended(accepted))
+    }
+
+    async fn follow_task(&mut self, settles: &Settles, task: &Arc<Task>, accepted: Answer, until: Instant) -> Result<Answer, GatewayError> {
+        let Ok(look) = self.look_errand(task) else { return Ok(accepted) };
+        let mut watch = self.hub.watch(&self.call.provider.name, &look.request, task.every, until);
+        let mut answer = accepted;
+        let mut before: Option<TaskState> = None;
+        loop {
+            let (errands, context, look) = (self.errands.clone(), self.context.clone(), look.clone());
+            let sight = watch
+                .next(|| async move {
+                    metrics::look_begins(&look.provider.name, Purpose::Follow);
+                    let seen = errands.run(&context, look).await;
+                    seen.map(|seen| seen.page).map_err(|failed| failed.error)
+                })
+                .await;
+            let Some(sight) = sight else { return Ok(answer) };
+            // A look that fails, or does not show the task, proves nothing about the action.
+            let Ok(sighting) = sight.as_ref().as_ref().map_err(drop).and_then(|page| {
+                let values = values_for_look(&self.call.values, &task.route.schema).map_err(drop)?;
+                task.rules.sight(page, &values).map_err(drop)
+            }) else {
+                continue;
+            };
+            match settles.judge(&sighting) {
+                Settled::Done => {
+                    let message = settles.remark(sighting.state).or_else(|| answer.message.take());
+                    return Ok(sighting.to_answer(Success::Done, answer.already, message));
+                }
+                // The first look may show what was before the action; a failure that stays is one.
+                Settled::Failed if before.is_some() => {
+                    let detail = "the vendor took the request, but the action failed: `vendor` has its word for the state";
+                    return Err(sighting.to_failure(detail));
+                }
+                Settled::No if before == Some(TaskState::Stopping) && runs(sighting.state) => {
+                    let detail = "the task was being stopped and now runs again: the vendor gave up";
+                    return Err(sighting.to_failure(detail));
+                }
+                Settled::Failed | Settled::No => {}
+            }
+            before = Some(sighting.state);
+            if settles.judge(&sighting) == Settled::No && sighting.state != TaskState::Unknown {
+                let message = answer.message.take();
+                answer = sighting.to_answer(Success::Accepted, answer.already, message);
+            }
+        }
+    }
+
+    /// One look of this call alone.
+    async fn glimpse(&mut self, purpose: Purpose) -> Glimpse {
+        let Some(task) = self.call.provider.task.clone() else {
+            return Err(GatewayError::new(
+                Reason::MappingFailed,
+                "the provider has no way to look at a task",
+            ));
+        };
+        let look = self.look_errand(&task)?;
+        let values = look.values.clone();
+        metrics::look_begins(&self.call.provider.name, purpose);
+        match self.errands.run(&self.context, look).await {
+            Ok(seen) => {
+                self.note(&Trail {
+                    vendor_elapsed: Some(seen.elapsed),
+                    ..Trail::default()
+                });
+                task.rules.sight(&seen.page, &values)
+            }
+            Err(failed) => Err(self.failed(*failed)),
+        }
+    }
+
+    fn look_errand(&self, task: &Arc<Task>) -> Result<Look, GatewayError> {
+        let values = values_for_look(&self.call.values, &task.route.schema)?;
+        let rendered = task.route.request.render(&values.bindings());
+        Ok(Look {
+            provider: Arc::clone(&self.call.provider),
+            task: Arc::clone(task),
+            request: rendered.map_err(crate::mapping::request::RequestError::into_gateway_error)?,
+            values,
+        })
+    }
+
+    /// What a job came to.
+    fn settled(&mut self, reading: Reading) -> Result<Answer, GatewayError> {
+        self.trail.drift |= reading.drift;
+        reading.result
+    }
+
+    fn failed(&mut self, Failed { error, trail }: Failed) -> GatewayError {
+        self.note(&trail);
+        error
+    }
+
+    /// Adds what an errand tells to what the log will say.
+    fn note(&mut self, trail: &Trail) {
+        self.trail.drift |= trail.drift;
+        if let Some(elapsed) = trail.vendor_elapsed {
+            self.trail.vendor_elapsed = Some(self.trail.vendor_elapsed.unwrap_or_default() + elapsed);
+        }
+    }
+}
+
+/// What following a job came to.
+enum Followed {
+    /// The answer to the caller.
+    Ended(Answer),
+    /// The job says nothing (more); the task itself may.
+    Lost(Answer),
+}
+
+/// Nothing was left to do.
+fn already(sighting: &Sighting, settles: &Settles) -> Answer {
+    let message = settles.remark(sighting.state);
+    sighting.to_answer(Success::Done, true, message)
+}
+
+fn runs(state: TaskState) -> bool {
+    matches!(state, TaskState::Pending | TaskState::Running)
+}
+
+/// A look failed, and nothing else was done. What says why nobody can look stays as it is; whatever speaks of an action, or
+/// would leave its effect open, does not fit a look.
+fn look_failed(error: GatewayError) -> GatewayError {
+    match error.reason {
+        Reason::DeadlineExceeded
+        | Reason::MappingFailed
+        | Reason::ProviderBusy
+        | Reason::ProviderNotConfigured
+        | Reason::TaskNotFound
+        | Reason::UnrepresentableValue
+        | Reason::VendorAuth
+        | Reason::VendorPermissionDenied
+        | Reason::VendorQuotaExceeded
+        | Reason::VendorRateLimited
+        | Reason::VendorTlsFailed
+        | Reason::VendorUnavailable
+        | Reason::VendorUnreachable => error,
+        reason => {
+            let detail = match reason {
+                Reason::VendorTimeout | Reason::VendorConnectionLost => {
+                    "the vendor did not answer when it was asked about the task; nothing was done"
+                }
+                _ => "the vendor's answer to a look at the task says nothing about it; nothing was done",
+            };
+            GatewayError {
+                reason: Reason::LookFailed,
+                detail: detail.to_owned(),
+                retry_after: error.retry_after.or(Some(LOOK_RETRY_AFTER)),
+                ..error
+            }
+            .with_metadata("cause", reason.code())
+        }
+    }
+}
+
+/// A job that says nothing three times in a row, forgotten or behind a broken proxy, is given up.
+const MAX_UNCLEAR: u32 = 2;
+/// What keeps a vendor from showing a task mostly passes within seconds.
+const LOOK_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
