@@ -81,6 +81,7 @@ fn outbound() -> Outbound {
         provider,
         route,
         request: post(),
+        credentials: Default::default(),
     }
 }
 

@@ -55,6 +55,8 @@ Simulators of five vendors run in this process. Try, in another terminal:
   curl -X POST http://{address}/tasks/hss/{HSS_TASK}:retry -H 'content-type: application/json' \
        -d '{{"parameters":{{"task_type":"cluster_scan","range":"all_failed"}}}}'
 
+Wait for the effect with -H 'Prefer: wait=20', or look: curl http://{address}/tasks/prime/{other_run}
+
 And what goes wrong: the same call twice, /tasks/prime/99:stop, /tasks/prime/{other_run}:halt, a body that does not fit.
 Ctrl-C ends it.
 

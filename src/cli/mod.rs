@@ -236,7 +236,8 @@ const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s` or `2m`"
 const AFTER_HELP: &str = "\
 Try it, nothing to configure:
   taskgate demo
-  curl -X POST http://127.0.0.1:8080/tasks/prime/15:stop
+  curl -X POST http://127.0.0.1:8080/tasks/prime/15:stop -H 'Prefer: wait=20'
+  curl http://127.0.0.1:8080/tasks/prime/15
 
 Make it yours:
   taskgate init ./gate                          the shipped routes, schemas and cases, to be edited
@@ -250,6 +251,8 @@ loaded and answers 503 with their names:
   CFW_ENDPOINT DBSS_ENDPOINT HSS_ENDPOINT HUAWEI_PROJECT_ID HUAWEI_TOKEN
   ZSTACK_ENDPOINT ZSTACK_SESSION   PRIME_ENDPOINT PRIME_USER PRIME_PASSWORD
   DBSS_API=documented|replacement
+Times of tasks are handed on where their zone is known:
+  CFW_TIME_ZONE DBSS_TIME_ZONE PRIME_TIME_ZONE ZSTACK_TIME_ZONE, such as Europe/Berlin
 
 SIGTERM or Ctrl-C ends it: calls under way are finished first, for --drain at most; a second signal ends it now.";
 
@@ -264,6 +267,7 @@ A provider of your routes that is not one of the shipped ones is played from its
 const EXPLAIN_HELP: &str = "\
 Examples:
   taskgate explain prime 15 stop
+  taskgate explain prime 15 look
   taskgate explain cfw 1dcddab3-7d79-4a56-9e67-4aa0962b98ad stop --data '{\"scope\":{\"instance\":\"ebf891cd-2163-48a0-9963-6309f99dd3c4\"}}'
 
 Without --data the empty body is used where the action takes it, and the body of the case `ok` otherwise. Variables that are not

@@ -36,6 +36,8 @@ mod placeholder;
 mod scalar;
 #[cfg(test)]
 mod schemas_tests;
+#[cfg(test)]
+mod task_tests;
 mod template;
 #[cfg(test)]
 mod tests;

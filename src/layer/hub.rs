@@ -176,7 +176,7 @@ impl Watch {
             return Some(Arc::clone(sight));
         }
         if let Some(next) = last.next {
-            if next > self.until.until {
+            if next >= self.until.until {
                 return None;
             }
             sleep_until(next).await;
@@ -221,7 +221,7 @@ impl Beat {
                 Some(left) => self.left = left,
                 None => return false,
             },
-            Pace::Real if next > self.until => return false,
+            Pace::Real if next >= self.until => return false,
             Pace::Real => sleep_until(next).await,
         }
         self.next = Some(next.max(Instant::now()) + self.every);

@@ -78,7 +78,7 @@ where
         let course = Course {
             errands: self.errands.clone(),
             hub: Arc::clone(&self.hub),
-            until: call.wait.map(|wait| Instant::now() + wait),
+            until: call.wait.filter(|wait| !wait.is_zero()).map(|wait| Instant::now() + wait),
             context,
             call,
             trail: Trail::default(),
