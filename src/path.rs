@@ -5,7 +5,7 @@
 //! **Invariants**: the verb stands after the last raw colon, an encoded colon is data; the id is percent-decoded exactly
 //! once and is then one segment of plain text: no separator, no dot segment, no control character. Nothing is normalised.
 //!
-//! **Source**: AIP-136 (custom methods), RFC 3986 section 3.3; rows 1 to 17 of the project's fault list.
+//! **Source**: AIP-136 (custom methods), RFC 3986 section 3.3.
 
 use percent_encoding::percent_decode_str;
 
@@ -106,7 +106,7 @@ fn invalid_id(detail: &str) -> GatewayError {
 fn unknown_path() -> GatewayError {
     GatewayError::new(
         Reason::UnknownPath,
-        "expected `/tasks/{provider}/{id}:{action}`, such as `/tasks/prime/15:stop`, or `/tasks/{provider}/{id}`",
+        "expected `/tasks/{provider}/{id}:{action}` or `/tasks/{provider}/{id}`",
     )
 }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn good_paths() {
-        check("/tasks/prime/15:stop", Ok(("prime", "15", Some("stop"))));
+        check("/tasks/acme/15:stop", Ok(("acme", "15", Some("stop"))));
         check("/tasks/x/a%20b:retry", Ok(("x", "a b", Some("retry"))));
         check("/tasks/x/a%3Ab:stop", Ok(("x", "a:b", Some("stop"))));
         check("/tasks/x/%C3%A9:stop", Ok(("x", "é", Some("stop"))));

@@ -29,10 +29,12 @@ use tower::{Service, ServiceExt as _};
 /// What a vendor says: a status and a document, or why there is no answer.
 type Said = Result<(u16, Value), Reason>;
 
+type Script = dyn Fn(&Outbound, usize) -> Said + Send + Sync;
+
 /// A vendor that is a function of the request and of how many like it came before; it notes when it was asked what.
 #[derive(Clone)]
 struct Vendor {
-    say: Arc<dyn Fn(&Outbound, usize) -> Said + Send + Sync>,
+    say: Arc<Script>,
     takes: Duration,
     seen: Arc<Mutex<Vec<Seen>>>,
 }

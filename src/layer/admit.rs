@@ -147,6 +147,8 @@ fn check_head(head: &http::request::Parts, limits: &AdmitLimits) -> Result<path:
         let detail = "this method is not one of RFC 9110; an action on a task is a POST, a look at it a GET";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }
+    // Before the path: a vendor's path that leads back here is a loop, not an unknown path.
+    check_loop(&head.headers, &limits.via)?;
     let path = path::parse(head.uri.path())?;
     let (allowed, allow, detail): (&[Method], _, _) = match &path.action {
         Some(_) => (&[Method::POST], "POST", "an action on a task is a POST"),
@@ -172,7 +174,6 @@ fn check_head(head: &http::request::Parts, limits: &AdmitLimits) -> Result<path:
         return Err(GatewayError::new(Reason::InvalidQuery, detail));
     }
     check_expectation(&head.headers)?;
-    check_loop(&head.headers, &limits.via)?;
     check_coding(&head.headers)?;
     Ok(path)
 }

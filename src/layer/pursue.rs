@@ -24,7 +24,8 @@ use crate::model::answer::{Answer, Success, TaskState};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::route::Task;
-use crate::telemetry::metrics::{self, Purpose};
+use crate::telemetry::metrics;
+use crate::telemetry::metrics::Purpose;
 
 /// Makes [`Pursue`]; all of one layer share a hub.
 #[derive(Clone, Debug)]
