@@ -19,9 +19,12 @@ pub mod shipped;
 pub mod sources;
 pub mod yaml;
 
+mod compile_credentials;
+mod compile_request;
 mod compile_route;
 mod deployment;
 mod fields;
+mod file_credentials;
 mod file_provider;
 mod file_route;
 mod flatten;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use tower::{Layer, Service};
 
-use super::{BoxFuture, Completed, Exchange, Failed, Outbound, Staged, Trail, ValidCall};
+use super::{BoxFuture, Completed, CredentialUse, Exchange, Failed, Outbound, Staged, Trail, ValidCall};
 use crate::mapping::request::RequestError;
 use crate::model::error::GatewayError;
 
@@ -50,6 +50,7 @@ where
             provider: Arc::clone(&call.provider),
             route: Arc::clone(&call.route),
             request,
+            credentials: CredentialUse::Normal,
         });
         Box::pin(async move {
             let exchange = going.await?;

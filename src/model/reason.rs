@@ -40,6 +40,7 @@ pub enum Reason {
     TargetTooLong,
     TaskNotFound,
     TaskStateConflict,
+    Unauthenticated,
     UnknownAction,
     UnknownPath,
     UnknownProvider,
@@ -101,7 +102,7 @@ pub struct Facts {
 
 impl Reason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::ActionFailed,
         Self::BadVendorResponse,
         Self::BodyTooLarge,
@@ -129,6 +130,7 @@ impl Reason {
         Self::TargetTooLong,
         Self::TaskNotFound,
         Self::TaskStateConflict,
+        Self::Unauthenticated,
         Self::UnknownAction,
         Self::UnknownPath,
         Self::UnknownProvider,
@@ -281,6 +283,7 @@ impl Reason {
                 Vendor,
                 NO,
             ),
+            Self::Unauthenticated => row("UNAUTHENTICATED", "The caller has to prove who they are", 401, NotDone, Caller, NO),
             Self::UnknownAction => row("UNKNOWN_ACTION", "There is no such action", 404, NotDone, Caller, NO),
             Self::UnknownPath => row("UNKNOWN_PATH", "There is nothing at this path", 404, NotDone, Caller, NO),
             Self::UnknownProvider => row("UNKNOWN_PROVIDER", "There is no such provider", 404, NotDone, Caller, NO),
