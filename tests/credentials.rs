@@ -359,7 +359,9 @@ async fn the_project_is_named_by_id_or_by_name() {
         assert_eq!(login.line, "POST /v3/auth/tokens?nocatalog=true");
         assert_eq!(login.headers["content-type"], "application/json");
         let body: Value = serde_json::from_str(&login.body).unwrap();
-        assert_eq!(body["auth"]["scope"]["project"], expected);
+        let user = json!({ "name": "user", "password": PASSWORD, "domain": { "name": "account" } });
+        let identity = json!({ "methods": ["password"], "password": { "user": user } });
+        assert_eq!(body, json!({ "auth": { "identity": identity, "scope": { "project": expected } } }));
         assert_eq!(vendor.got()[0].headers["x-auth-token"], "token-1");
     }
 }

@@ -284,3 +284,31 @@ impl CallValues {
         bindings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn forms_keep_their_order_and_repeat_lists() {
+        let (list, nested) = (json!(["x", 2, true]), json!({ "a": 1 }));
+        let value = |value: Value| Tree::from(value);
+        let tree = Tree::Object(vec![
+            ("z b".into(), value(json!("a b&c=d+e~*-._é"))),
+            ("n".into(), value(json!(5))),
+            ("l".into(), (&list).into()),
+            ("t".into(), Tree::List(vec![value(json!("%"))])),
+            ("e".into(), value(json!(""))),
+        ]);
+        assert_eq!(form(&tree).unwrap(), "z+b=a+b%26c%3Dd%2Be%7E*-._%C3%A9&n=5&l=x&l=2&l=true&t=%25&e=");
+        assert_eq!(form(&Tree::Object(Vec::new())).unwrap(), "");
+        for bad in [
+            Tree::from(&list),
+            Tree::Object(vec![("a".into(), (&nested).into())]),
+            Tree::Object(vec![("a".into(), Tree::List(vec![(&nested).into()]))]),
+        ] {
+            assert!(matches!(form(&bad), Err(RequestError::Place(_))));
+        }
+    }
+}

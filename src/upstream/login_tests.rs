@@ -1,5 +1,7 @@
 //! What answers to a login mean.
 
+use std::sync::{Arc, LazyLock};
+
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{HeaderName, StatusCode};
@@ -7,31 +9,52 @@ use http::{HeaderName, StatusCode};
 use super::*;
 use crate::config::compile::compile;
 use crate::config::environment::Environment;
-use crate::config::shipped;
+use crate::config::sources::Sources;
 use crate::route::Credentials;
 
-/// The shipped login of the cloud with passwords.
-fn plan() -> std::sync::Arc<SessionPlan> {
-    let environment: Environment = [
-        ("CFW_ENDPOINT", "https://cfw.example"),
-        ("HUAWEI_IAM_ENDPOINT", "https://iam.example"),
-        ("HUAWEI_DOMAIN", "d"),
-        ("HUAWEI_USER", "u"),
-        ("HUAWEI_PASSWORD", "open-sesame"),
-        ("HUAWEI_PROJECT_ID", "p"),
-    ]
-    .into_iter()
-    .collect();
-    let table = compile(&shipped::sources(), shipped::ROUTES_FILE, &environment).unwrap().table;
-    let provider = table
-        .providers
-        .values()
-        .find(|provider| provider.connection.is_ok())
-        .expect("its variables are set");
-    match &provider.connection.as_ref().unwrap().credentials {
-        Credentials::Session(plan) => plan.clone(),
+/// A login with every key. Compiled once.
+static PLAN: LazyLock<Arc<SessionPlan>> = LazyLock::new(|| {
+    let routes = r#"
+version: 1
+credentials:
+  sweets:
+    scheme: session
+    endpoint: https://login.example
+    login:
+      request: { method: POST, path: /login, json: { password: "${env.PASSWORD}" } }
+      status: 201
+      token: ${headers['x-subject-token']}
+      issued_at: ${?body.token.issued_at}
+      expires_at: ${?body.token.expires_at}
+      lifetime: 24h
+    apply: { header: X-Auth-Token, value: "${token}" }
+providers:
+  sweets:
+    title: Sweets
+    endpoint: https://sweets.example
+    credentials: sweets
+    id: { type: string }
+    actions:
+      stop:
+        title: Stop
+        schema: stop.json
+        request: { method: POST, path: "/stop/${id}" }
+        reply: { body: empty, outcome: [{ status: 204, is: done, state: stopped }] }
+"#;
+    let schema = r#"{ "type": "object", "additionalProperties": false, "properties": {} }"#;
+    let sources = Sources::memory([("routes.yaml", routes), ("stop.json", schema)]);
+    let environment: Environment = [("PASSWORD", "open-sesame")].into_iter().collect();
+    let table = compile(&sources, "routes.yaml", &environment)
+        .unwrap_or_else(|rejected| panic!("{}", rejected.faults.render(&rejected.files)))
+        .table;
+    match &table.providers["sweets"].connection.as_ref().unwrap().credentials {
+        Credentials::Session(plan) => Arc::clone(plan),
         other => panic!("{other:?}"),
     }
+});
+
+fn plan() -> Arc<SessionPlan> {
+    Arc::clone(&PLAN)
 }
 
 fn reply(status: u16, headers: &[(&str, &[u8])], body: &str) -> UpstreamReply {
@@ -149,21 +172,4 @@ fn line_breaks_cannot_stand_in_a_token() {
     for text in ["a\r\nx: y", "a\nb", "a\0b", "\u{7f}"] {
         assert!(header_value(&plan(), &SecretString::from(text)).is_none(), "{text:?}");
     }
-}
-
-#[test]
-fn the_login_is_the_vendors() {
-    let plan = plan();
-    let request = &plan.login.request;
-    assert_eq!(
-        (request.method.as_str(), request.target.as_str()),
-        ("POST", "/v3/auth/tokens?nocatalog=true")
-    );
-    let body: Value = serde_json::from_slice(&request.body).unwrap();
-    assert_eq!(
-        body,
-        serde_json::json!({ "auth": {
-            "identity": { "methods": ["password"], "password": { "user": { "name": "u", "password": "open-sesame", "domain": { "name": "d" } } } },
-            "scope": { "project": { "id": "p" } } } })
-    );
 }
