@@ -2,7 +2,7 @@
 //!
 //! **Shape**: `sha512_hex("password")` -> `b109f3bb…`; `hmac_sha256_hex(key, text)` -> lower-case hex.
 //!
-//! **Invariants**: pure but for [`fraction`]; nothing here keeps or prints what it is given.
+//! **Invariants**: pure; nothing here keeps or prints what it is given.
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -36,14 +36,6 @@ pub fn hmac_sha1_base64(key: &[u8], bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), bytes))
 }
 
-/// A random number from 0 up to, not including, 1: spreads what would otherwise happen everywhere at once.
-#[must_use]
-pub fn fraction() -> f64 {
-    // The upper 32 bits of a version 4 UUID are all random.
-    let bits = u32::try_from(uuid::Uuid::new_v4().as_u128() >> 96).unwrap_or_default();
-    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
-}
-
 fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
@@ -63,10 +55,5 @@ mod tests {
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
         assert_eq!(hmac_sha1_base64(b"Jefe", text), "7/zfauXrL6LSdBbV8YTfnCWafHk=");
-    }
-
-    #[test]
-    fn a_fraction_is_below_one() {
-        assert!((0..1000).map(|_| fraction()).all(|part| (0.0..1.0).contains(&part)));
     }
 }

@@ -25,12 +25,13 @@ use super::place::{Path, Place};
 use super::placeholder::{Piece, pieces};
 use super::template::{Position, TemplateCompiler};
 use super::yaml::{Node, NodeValue};
+use crate::mapping::answer::AnswerTest;
 use crate::mapping::expression::{Bindings, Expression, Step};
 use crate::mapping::fault::StatusPattern;
 use crate::mapping::request::causes;
 use crate::model::call::UpstreamRequest;
 use crate::route::Credentials;
-use crate::route::credentials::{AnswerTest, BasicPlan, DatedAccessKey, LoginPlan, LogoutPlan, SdkKey, SessionPlan};
+use crate::route::credentials::{BasicPlan, DatedAccessKey, LoginPlan, LogoutPlan, SdkKey, SessionPlan};
 
 /// What the environment makes of one of `credentials`.
 #[derive(Clone, Debug)]

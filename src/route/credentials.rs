@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use secrecy::SecretString;
 
 use super::Endpoint;
-use crate::mapping::expression::Expression;
+use crate::mapping::answer::AnswerTest;
 use crate::mapping::fault::StatusPattern;
 use crate::mapping::request::RequestTemplate;
 use crate::mapping::template::{Placeholder, Template};
@@ -160,15 +160,6 @@ impl fmt::Debug for LoginPlan {
 pub struct LogoutPlan {
     /// The request.
     pub request: RequestTemplate,
-}
-
-/// Which answers are meant: by status, by condition, or both.
-#[derive(Clone, Debug)]
-pub struct AnswerTest {
-    /// The statuses.
-    pub status: StatusPattern,
-    /// Over `status`, `headers`, `body` and `text`; one that cannot be evaluated does not hold.
-    pub when: Option<Expression>,
 }
 
 /// When a request was signed.

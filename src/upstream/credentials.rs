@@ -19,7 +19,6 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::answer::is_meant;
 use super::client::{ClientError, UpstreamClient};
 use super::session::Session;
 use super::{login, sign_dated, sign_sdk};
@@ -176,7 +175,7 @@ impl Applier {
                 let exchange = send(outbound.request, vec![(http::header::AUTHORIZATION, plan.value.clone())]).await?;
                 if exchange.reply.status.is_success() {
                     accepted.store(true, Ordering::Relaxed);
-                } else if accepted.load(Ordering::Relaxed) && plan.limited.as_ref().is_some_and(|test| is_meant(test, &exchange.reply)) {
+                } else if accepted.load(Ordering::Relaxed) && plan.limited.as_ref().is_some_and(|test| test.holds(&exchange.reply)) {
                     return Err(limited(&exchange.reply));
                 }
                 Ok(exchange)
@@ -234,7 +233,7 @@ impl KeptSession {
     }
 
     fn has_expired(&self, reply: &UpstreamReply) -> bool {
-        self.plan.expired.as_ref().is_some_and(|test| is_meant(test, reply))
+        self.plan.expired.as_ref().is_some_and(|test| test.holds(reply))
     }
 }
 

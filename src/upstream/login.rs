@@ -24,8 +24,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::answer::{AnswerValues, is_meant};
 use super::client::UpstreamClient;
+use crate::mapping::answer::AnswerValues;
 use crate::mapping::expression::Bindings;
 use crate::mapping::template::{Placeholder, to_text};
 use crate::model::call::UpstreamReply;
@@ -64,7 +64,7 @@ pub(super) async fn log_in(plan: &SessionPlan, client: &UpstreamClient) -> Resul
 /// What the answer to a login means.
 fn read(plan: &SessionPlan, reply: &UpstreamReply) -> Result<Grant, Refusal> {
     let status = reply.status.as_u16();
-    if is_meant(&plan.rejected, reply) {
+    if plan.rejected.holds(reply) {
         return Err(Refusal::Rejected(said(
             Reason::VendorAuth,
             "the vendor does not accept the secret that taskgate logs in with",

@@ -1,60 +1,58 @@
 //! What answers to a login mean.
 
-use std::sync::{Arc, LazyLock};
-
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{HeaderName, StatusCode};
 
 use super::*;
-use crate::config::compile::compile;
-use crate::config::environment::Environment;
-use crate::config::sources::Sources;
-use crate::route::Credentials;
+use crate::mapping::answer::AnswerTest;
+use crate::mapping::expression::Expression;
+use crate::mapping::fault::StatusPattern;
+use crate::mapping::template::Template;
+use crate::model::call::UpstreamRequest;
+use crate::route::Endpoint;
+use crate::route::credentials::LoginPlan;
 
-/// A login with every key. Compiled once.
-static PLAN: LazyLock<Arc<SessionPlan>> = LazyLock::new(|| {
-    let routes = r#"
-version: 1
-credentials:
-  sweets:
-    scheme: session
-    endpoint: https://login.example
-    login:
-      request: { method: POST, path: /login, json: { password: "${env.PASSWORD}" } }
-      status: 201
-      token: ${headers['x-subject-token']}
-      issued_at: ${?body.token.issued_at}
-      expires_at: ${?body.token.expires_at}
-      lifetime: 24h
-    apply: { header: X-Auth-Token, value: "${token}" }
-providers:
-  sweets:
-    title: Sweets
-    endpoint: https://sweets.example
-    credentials: sweets
-    id: { type: string }
-    actions:
-      stop:
-        title: Stop
-        schema: stop.json
-        request: { method: POST, path: "/stop/${id}" }
-        reply: { body: empty, outcome: [{ status: 204, is: done, state: stopped }] }
-"#;
-    let schema = r#"{ "type": "object", "additionalProperties": false, "properties": {} }"#;
-    let sources = Sources::memory([("routes.yaml", routes), ("stop.json", schema)]);
-    let environment: Environment = [("PASSWORD", "open-sesame")].into_iter().collect();
-    let table = compile(&sources, "routes.yaml", &environment)
-        .unwrap_or_else(|rejected| panic!("{}", rejected.faults.render(&rejected.files)))
-        .table;
-    match &table.providers["sweets"].connection.as_ref().unwrap().credentials {
-        Credentials::Session(plan) => Arc::clone(plan),
-        other => panic!("{other:?}"),
+/// A login whose token is in a header, and whose times are in the body.
+fn plan() -> SessionPlan {
+    let placeholder = |source: &str, optional| Placeholder {
+        expression: Expression::parse(source).unwrap(),
+        optional,
+    };
+    let statuses = |statuses: &[u16]| StatusPattern {
+        ranges: statuses.iter().map(|status| (*status, *status)).collect(),
+    };
+    SessionPlan {
+        name: "sweets".to_owned(),
+        endpoint: Endpoint {
+            scheme: http::uri::Scheme::HTTPS,
+            authority: "login.example".parse().unwrap(),
+            prefix: String::new(),
+        },
+        login: LoginPlan {
+            request: UpstreamRequest {
+                method: http::Method::POST,
+                target: "/login".to_owned(),
+                headers: HeaderMap::new(),
+                body: Bytes::from_static(b"open-sesame"),
+            },
+            status: statuses(&[201]),
+            token: Template::Placeholder(placeholder("headers['x-subject-token']", false)),
+            issued_at: Some(placeholder("body.token.issued_at", true)),
+            expires_at: Some(placeholder("body.token.expires_at", true)),
+            expires_in: None,
+            lifetime: Duration::from_secs(24 * 3600),
+        },
+        header: HeaderName::from_static("x-auth-token"),
+        value: Template::Placeholder(placeholder("token", false)),
+        expired: None,
+        rejected: AnswerTest {
+            status: statuses(&[400, 401, 403]),
+            when: None,
+        },
+        remember: Duration::from_secs(60),
+        logout: None,
     }
-});
-
-fn plan() -> Arc<SessionPlan> {
-    Arc::clone(&PLAN)
 }
 
 fn reply(status: u16, headers: &[(&str, &[u8])], body: &str) -> UpstreamReply {

@@ -4,10 +4,9 @@
 //! `GatewayError` that says truthfully whether anything may have happened.
 //!
 //! [`policy`] limits what is under way per provider, [`credentials`] applies what proves who asks (`session` keeps what a `login`
-//! gave, `sign_sdk` and `sign_dated` sign, `answer` says what an answer means for them), [`client`] sends one request once,
-//! `connect` and [`tls`] open the connection, `failure` says what a broken attempt means.
+//! gave, `sign_sdk` and `sign_dated` sign), [`client`] sends one request once, `connect` and [`tls`] open the connection,
+//! `failure` says what a broken attempt means.
 
-mod answer;
 pub mod client;
 mod connect;
 pub mod credentials;

@@ -20,11 +20,11 @@ use std::time::Duration;
 use http::HeaderValue;
 use secrecy::SecretString;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure;
 use super::login::{Grant, Refusal};
-use crate::crypto;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::metrics;
@@ -57,6 +57,8 @@ struct State {
     /// A fresh token that the vendor called expired, and until when it is left at that.
     stubborn: Option<(u64, Instant)>,
     closed: bool,
+    /// The login in flight.
+    tasks: JoinSet<()>,
 }
 
 type Outcome = Result<Arc<Token>, GatewayError>;
@@ -179,7 +181,8 @@ impl Session {
         let (told, login) = watch::channel(None);
         state.login = Some(login.clone());
         let session = self.clone();
-        tokio::spawn(async move {
+        while state.tasks.try_join_next().is_some() {}
+        state.tasks.spawn(async move {
             let begun = Instant::now();
             let result = (session.inner.log_in)().await;
             told.send_replace(Some(session.ended(begun, result)));
@@ -203,7 +206,7 @@ impl Session {
                     serial: state.serial,
                     value,
                     text: token,
-                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * crypto::fraction()),
+                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * fraction()),
                     ends_at: begun + life,
                 });
                 state.token = Some(Arc::clone(&token));
@@ -225,7 +228,7 @@ impl Session {
                 let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(state.failures.min(16)));
                 state.failures = state.failures.saturating_add(1);
                 // Between half of it and all of it, so that a fleet does not come back as one.
-                let pause = longest.mul_f64(0.5 + crypto::fraction() / 2.0);
+                let pause = longest.mul_f64(0.5 + fraction() / 2.0);
                 state.pause = Some((Instant::now() + pause, error.clone()));
                 Err(error)
             }
@@ -245,6 +248,13 @@ async fn wait(mut login: watch::Receiver<Option<Outcome>>, deadline: Instant) ->
         Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(broken())),
         Ok(Err(_closed)) => Err(broken()),
     }
+}
+
+/// A random number from 0 up to, not including, 1: spreads what would otherwise happen everywhere at once.
+fn fraction() -> f64 {
+    // The upper 32 bits of a version 4 UUID are all random.
+    let bits = u32::try_from(uuid::Uuid::new_v4().as_u128() >> 96).unwrap_or_default();
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The task of a login ended without a result: a bug of ours.

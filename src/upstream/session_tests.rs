@@ -182,14 +182,9 @@ async fn a_caller_who_gives_up_does_not_end_the_login() {
 #[tokio::test(start_paused = true)]
 async fn a_closed_session_gives_its_last_token_and_begins_no_login() {
     let (session, door) = door(&[Line::Lives(3600)]);
-    let waiting = tokio::spawn({
-        let session = session.clone();
-        async move { session.token(soon()).await.map(|token| token.serial) }
-    });
-    tokio::task::yield_now().await;
-    let last = session.close(soon()).await.unwrap();
-    assert_eq!(last.serial, 1, "the login in flight is waited for: its session exists");
-    assert_eq!(waiting.await.unwrap().unwrap(), 1);
+    let (waiting, last) = tokio::join!(serial(&session), session.close(soon()));
+    assert_eq!(last.unwrap().serial, 1, "the login in flight is waited for: its session exists");
+    assert_eq!(waiting, Ok(1));
     assert_eq!(serial(&session).await, Err(Reason::VendorUnavailable));
     assert_eq!(door.logins(), 1);
 }
@@ -219,4 +214,9 @@ async fn nothing_prints_a_token() {
     let (session, _) = door(&[Line::Lives(3600)]);
     let token = session.token(soon()).await.unwrap();
     assert!(!format!("{session:?} {token:?}").contains("token-"));
+}
+
+#[test]
+fn a_fraction_is_below_one() {
+    assert!((0..1000).map(|_| fraction()).all(|part| (0.0..1.0).contains(&part)));
 }

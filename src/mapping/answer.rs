@@ -4,22 +4,30 @@
 
 use serde_json::{Map, Value};
 
+use super::expression::{Bindings, Expression};
+use super::fault::StatusPattern;
 use crate::codec::{Limits, json};
-use crate::mapping::expression::Bindings;
 use crate::model::call::UpstreamReply;
-use crate::route::credentials::AnswerTest;
 
 /// The values of one answer.
-pub(super) struct AnswerValues {
+pub struct AnswerValues {
     status: Value,
     headers: Value,
     body: Value,
     text: Value,
 }
 
+impl std::fmt::Debug for AnswerValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The answer to a login has a token in it.
+        f.debug_struct("AnswerValues").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
 impl AnswerValues {
     /// Reads the answer: `body` is null unless it is JSON, `text` empty if it is.
-    pub(super) fn new(reply: &UpstreamReply) -> Self {
+    #[must_use]
+    pub fn new(reply: &UpstreamReply) -> Self {
         let headers: Map<String, Value> = reply
             .headers
             .iter()
@@ -39,7 +47,8 @@ impl AnswerValues {
     }
 
     /// The values by name.
-    pub(super) fn bindings(&self) -> Bindings<'_> {
+    #[must_use]
+    pub fn bindings(&self) -> Bindings<'_> {
         Bindings::new()
             .with("status", &self.status)
             .with("headers", &self.headers)
@@ -48,13 +57,22 @@ impl AnswerValues {
     }
 }
 
-/// Is this answer meant? The body is looked at only where the status fits; a condition without a value does not hold.
-pub(super) fn is_meant(test: &AnswerTest, reply: &UpstreamReply) -> bool {
-    test.status.matches(reply.status.as_u16())
-        && test
-            .when
-            .as_ref()
-            .is_none_or(|when| when.holds(&AnswerValues::new(reply).bindings()).unwrap_or(false))
+/// Which answers are meant: by status, by condition, or both.
+#[derive(Clone, Debug)]
+pub struct AnswerTest {
+    /// The statuses.
+    pub status: StatusPattern,
+    /// Over `status`, `headers`, `body` and `text`; one that cannot be evaluated does not hold.
+    pub when: Option<Expression>,
+}
+
+impl AnswerTest {
+    /// Is this answer meant? The body is looked at only where the status fits.
+    #[must_use]
+    pub fn holds(&self, reply: &UpstreamReply) -> bool {
+        let when = |when: &Expression| when.holds(&AnswerValues::new(reply).bindings()).unwrap_or(false);
+        self.status.matches(reply.status.as_u16()) && self.when.as_ref().is_none_or(when)
+    }
 }
 
 /// What stands in the first 4 KiB is enough to tell one text from another.
