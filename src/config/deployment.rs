@@ -187,7 +187,8 @@ impl<'a> Reader<'a> {
             Err(why) => {
                 self.faults
                     .fault(node.span, path, format!("the value is not an endpoint: {why}"))
-                    .hint("such as `https://cfw.example.com` or `http://10.1.2.3:8080`");
+                    .hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`")
+                    .secret();
                 None
             }
         }
@@ -199,14 +200,14 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, &'static str> {
     let parts = uri.into_parts();
     let scheme = match parts.scheme {
         Some(scheme) if scheme == Scheme::HTTP || scheme == Scheme::HTTPS => scheme,
-        _ => return Err("it starts with `http://` or `https://`"),
+        _ => return Err("it must start with `http://` or `https://`"),
     };
     let authority = parts.authority.ok_or("it has no host")?;
     if authority.as_str().contains('@') {
-        return Err("user and password stand under `credentials`");
+        return Err("user and password belong under `credentials`");
     }
     let prefix = match parts.path_and_query {
-        Some(path) if path.query().is_some() => return Err("it has a query"),
+        Some(path) if path.query().is_some() => return Err("it must not have a query"),
         Some(path) => path.path().trim_end_matches('/').to_owned(),
         None => String::new(),
     };
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn endpoints() {
         for (text, expected) in [
-            ("https://cfw.example.com", Some(("https", "cfw.example.com", ""))),
+            ("https://vendor.example.com", Some(("https", "vendor.example.com", ""))),
             ("http://127.0.0.1:8080/", Some(("http", "127.0.0.1:8080", ""))),
             ("https://h/base/path/", Some(("https", "h", "/base/path"))),
             ("http://[::1]:80", Some(("http", "[::1]:80", ""))),
