@@ -319,8 +319,10 @@ impl Compiler<'_> {
                 known
             }
         };
-        if let Some(credential) = credential {
-            self.placed_twice(provider, credential);
+        if let Some(name) = &provider.credentials
+            && let Some(named) = self.file.credential(&name.value)
+        {
+            self.placed_twice(provider, named);
         }
         let deployment = Deployment::read(provider, credential, self.environment, self.faults);
         let id_schema = provider.id.to_schema();
@@ -356,18 +358,17 @@ impl Compiler<'_> {
 
     /// The header of the credentials is theirs alone: the client refuses to send a route's in its place.
     fn placed_twice(&mut self, provider: &file::Provider, credential: &file::Credential) {
-        let file::CredentialScheme::Header { header, .. } = &credential.scheme else {
-            return;
-        };
-        for request in provider.actions.iter().filter_map(|action| action.request.as_ref()) {
-            for (name, _) in request.headers.iter().filter(|(name, _)| name.value == header.value) {
-                let message = format!(
-                    "the header `{}` is placed by the credentials `{}`",
-                    name.value, credential.name.value
-                );
-                self.faults
-                    .fault(name.span, &request.place.path.key("headers").key(name.value.as_str()), message)
-                    .note(header.span, "they name it here");
+        for header in credential.alternatives.iter().filter_map(|one| one.scheme.as_header()) {
+            for request in provider.actions.iter().filter_map(|action| action.request.as_ref()) {
+                for (name, _) in request.headers.iter().filter(|(name, _)| name.value == header.value) {
+                    let message = format!(
+                        "the header `{}` is placed by the credentials `{}`",
+                        name.value, credential.name.value
+                    );
+                    self.faults
+                        .fault(name.span, &request.place.path.key("headers").key(name.value.as_str()), message)
+                        .note(header.span, "they name it here");
+                }
             }
         }
     }

@@ -85,6 +85,18 @@ pub enum CredentialScheme {
     Session(Box<Session>),
 }
 
+impl CredentialScheme {
+    /// The header that the file names for the secret.
+    #[must_use]
+    pub fn as_header(&self) -> Option<&Spanned<HeaderName>> {
+        match self {
+            Self::Header { header, .. } | Self::Passthrough { header } => Some(header),
+            Self::Session(session) => session.apply.as_ref().map(|apply| &apply.header),
+            Self::Basic { .. } | Self::DatedAccessKey { .. } | Self::None | Self::SdkHmacSha256 { .. } => None,
+        }
+    }
+}
+
 /// The scheme `session`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {

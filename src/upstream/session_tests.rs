@@ -220,3 +220,28 @@ async fn nothing_prints_a_token() {
 fn a_fraction_is_below_one() {
     assert!((0..1000).map(|_| fraction()).all(|part| (0.0..1.0).contains(&part)));
 }
+
+#[test]
+fn logins_are_counted() {
+    let recorder = metrics::recorder().unwrap();
+    let recorded = recorder.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    ::metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let (session, _) = door(&[Line::Down, Line::Bad, Line::Lives(3600)]);
+            for _ in 0..3 {
+                let _told = serial(&session).await;
+                pass(100).await;
+            }
+        });
+    });
+    let text = recorded.render();
+    for result in ["failed", "rejected", "ok"] {
+        let line = format!(r#"taskgate_logins_total{{credential="cheese",result="{result}"}} 1"#);
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+}
