@@ -185,10 +185,12 @@ impl<'a> Reader<'a> {
         match parse_endpoint(text.expose_secret()) {
             Ok(endpoint) => Some(endpoint),
             Err(why) => {
-                self.faults
-                    .fault(node.span, path, format!("the value is not an endpoint: {why}"))
-                    .hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`")
-                    .secret();
+                let fault = self.faults.fault(node.span, path, format!("the value is not an endpoint: {why}"));
+                fault.hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`");
+                if node.as_text().is_some_and(|text| text.contains('@')) {
+                    // `https://user:password@host` written into the file: its excerpt would show the password.
+                    fault.secret();
+                }
                 None
             }
         }
