@@ -287,7 +287,9 @@ where
             };
             match settles.judge(&sighting) {
                 Settled::Done => {
-                    let message = settles.remark(sighting.state).or_else(|| answer.message.take());
+                    // What was said of the beginning is not true of the end.
+                    let already = answer.message.take().filter(|_| answer.already);
+                    let message = settles.remark(sighting.state).or(already);
                     return Ok(sighting.to_answer(Success::Done, answer.already, message));
                 }
                 // The first look may show what was before the action; a failure that stays is one.

@@ -388,10 +388,11 @@ impl Reason {
         Self::ALL.into_iter().find(|reason| reason.facts().code == code)
     }
 
-    /// Reasons that a routes file may give to a vendor's answer: those that say something about the vendor or the task.
+    /// Reasons that a routes file may give to a vendor's answer: those that say something about the vendor or the task. That a
+    /// look failed is said by who looks.
     #[must_use]
     pub fn is_vendor_verdict(self) -> bool {
-        self.facts().source == Source::Vendor
+        self.facts().source == Source::Vendor && self != Self::LookFailed
     }
 
     /// What a status of 400 or more means when neither a rule nor a code of the route knows better.

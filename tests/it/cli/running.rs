@@ -36,7 +36,7 @@ async fn the_demo_answers_what_it_prints_and_ends_by_a_signal() {
         }
         // What it says goes wrong goes wrong.
         assert_eq!(caller.act("prime/15:stop", "").await.word(), "502 ACTION_FAILED");
-        assert_eq!(caller.act("prime/99:stop", "").await.word(), "502 ACTION_FAILED");
+        assert_eq!(caller.act("prime/99:stop", "").await.word(), "404 TASK_NOT_FOUND");
         assert_eq!(caller.act("prime/25:halt", "").await.word(), "404 UNKNOWN_ACTION");
         assert_eq!(caller.act("prime/25:stop", "[]").await.word(), "400 MALFORMED_BODY");
         assert_eq!(admin.get("/readyz").await.status, 200);

@@ -35,7 +35,10 @@ struct BrokenOff;
 /// The stack over a vendor that says `ok` to everything, in the words of the case of that name, and remembers what it got.
 struct Stage {
     gateway: Gateway<Body>,
+    /// The actions.
     sent: Arc<Mutex<Vec<UpstreamRequest>>>,
+    /// How many looks there were.
+    looks: Arc<Mutex<usize>>,
 }
 
 impl Stage {
@@ -48,15 +51,24 @@ impl Stage {
     fn over(sources: &Sources, environment: &Environment, limits: &StackLimits) -> Self {
         let replies: Vec<_> = rig::cases(&rig::only_cases_named("ok"))
             .into_iter()
-            .filter_map(|case| Some((case.provider, case.content.vendor.into_iter().next()?.reply)))
+            // Where an action looks first, its own turn is the last one.
+            .filter_map(|case| Some((case.provider, case.action, case.content.vendor.into_iter().next_back()?.reply)))
             .collect();
         let sent = Arc::<Mutex<Vec<UpstreamRequest>>>::default();
-        let seen = Arc::clone(&sent);
+        let looks = Arc::<Mutex<usize>>::default();
+        let (seen, looked) = (Arc::clone(&sent), Arc::clone(&looks));
         let vendor = service_fn(move |outbound: Outbound| {
-            seen.lock().unwrap().push(outbound.request.clone());
-            let reply = replies.iter().find(|(provider, _)| *provider == outbound.provider.name);
-            let mut exchange = reply.map_or_else(|| Ok(plain_success()), |(_, reply)| to_exchange(reply));
-            if let (Ok(exchange), "prime") = (&mut exchange, outbound.provider.name.as_str()) {
+            let is_look = outbound.route.is_look();
+            if is_look {
+                *looked.lock().unwrap() += 1;
+            } else {
+                seen.lock().unwrap().push(outbound.request.clone());
+            }
+            let reply = replies
+                .iter()
+                .find(|(provider, action, _)| *provider == outbound.provider.name && *action == outbound.route.action);
+            let mut exchange = reply.map_or_else(|| Ok(plain_success(&outbound)), |(_, _, reply)| to_exchange(reply));
+            if let (Ok(exchange), "prime", false) = (&mut exchange, outbound.provider.name.as_str(), is_look) {
                 exchange.reply.body = with_the_id_of(&outbound.request, &exchange.reply.body);
             }
             std::future::ready(exchange)
@@ -65,6 +77,7 @@ impl Stage {
         Self {
             gateway: stack::build(table, limits, vendor),
             sent,
+            looks,
         }
     }
 
@@ -91,12 +104,17 @@ async fn tell(gateway: &Gateway<Body>, request: Request<Body>) -> Told {
     told
 }
 
-fn plain_success() -> Exchange {
+/// An empty object, or the one task that everybody looks at.
+fn plain_success(outbound: &Outbound) -> Exchange {
+    let body = match outbound.route.is_look() {
+        true => Bytes::from_static(br#"{"inventories":[{"uuid":"5ca9c15a50c53f0dac359a64841d7b2b","status":"Running"}]}"#),
+        false => Bytes::from_static(b"{}"),
+    };
     let mut exchange = Exchange {
         reply: taskgate::model::call::UpstreamReply {
             status: http::StatusCode::OK,
             headers: http::HeaderMap::new(),
-            body: Bytes::from_static(b"{}"),
+            body,
         },
         elapsed: std::time::Duration::ZERO,
     };
@@ -157,10 +175,12 @@ async fn check(stage: &Stage, line: &str, headers: &str, body: impl Into<Bytes>,
     assert_eq!(told.word(), expected, "{shown}: {told:?}");
     let calls = stage.sent.lock().unwrap().len();
     if told.status >= 400 {
-        assert_eq!((calls, told.text("/outcome").as_str()), (0, "not_done"), "{shown}");
+        let looks = *stage.looks.lock().unwrap();
+        assert_eq!((calls, looks, told.text("/outcome").as_str()), (0, 0, "not_done"), "{shown}");
     } else {
         assert_eq!(calls, 1, "{shown}");
         stage.sent.lock().unwrap().clear();
+        *stage.looks.lock().unwrap() = 0;
     }
     told
 }
