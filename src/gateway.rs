@@ -20,6 +20,7 @@ use crate::route::RouteTable;
 use crate::server::{self, ServerLimits};
 use crate::stack::{self, StackLimits};
 use crate::upstream::client::ClientError;
+use crate::upstream::credentials::Keyring;
 use crate::upstream::policy::ProviderService;
 
 /// How the gateway runs.
@@ -51,6 +52,13 @@ pub enum StartError {
         #[source]
         source: ClientError,
     },
+    /// The way to the logins cannot be set up.
+    #[error("the client of the logins cannot be set up")]
+    Keyring {
+        /// Why.
+        #[source]
+        source: ClientError,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -69,6 +77,7 @@ pub struct RunningGateway {
     admin_address: Option<SocketAddr>,
     draining: CancellationToken,
     ended: CancellationToken,
+    keyring: Keyring,
     serving: JoinSet<()>,
     backstage: JoinSet<()>,
 }
@@ -79,9 +88,11 @@ impl RunningGateway {
     /// # Errors
     /// [`StartError`]; then nothing listens.
     pub async fn start(table: Arc<RouteTable>, options: GatewayOptions, metrics: PrometheusHandle) -> Result<Self, StartError> {
+        let via = &options.stack.admit.via;
+        let keyring = Keyring::new(&table, via).map_err(|source| StartError::Keyring { source })?;
         let mut ways = HashMap::new();
         for (name, provider) in &table.providers {
-            let way = ProviderService::new(name, &provider.connection, &provider.limits, &options.stack.admit.via).map_err(|source| {
+            let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).map_err(|source| {
                 StartError::Client {
                     provider: name.clone(),
                     source,
@@ -116,6 +127,7 @@ impl RunningGateway {
             admin_address,
             draining,
             ended,
+            keyring,
             serving,
             backstage,
         })
@@ -133,10 +145,12 @@ impl RunningGateway {
         self.admin_address
     }
 
-    /// Stops accepting, lets calls under way end, at most for the drain time, and returns when all has ended.
+    /// Stops accepting, lets calls under way end, at most for the drain time, ends the sessions at the vendors, and returns when
+    /// all has ended.
     pub async fn stop(mut self) {
         self.draining.cancel();
         while self.serving.join_next().await.is_some() {}
+        self.keyring.log_out(LOGOUT).await;
         self.ended.cancel();
         while self.backstage.join_next().await.is_some() {}
     }
@@ -149,13 +163,17 @@ pub fn status(table: &RouteTable) -> Value {
         .providers
         .values()
         .map(|provider| {
-            json!({
+            let mut document = json!({
                 "name": provider.name,
                 "title": provider.title,
                 "configured": provider.connection.is_ok(),
                 "missing": provider.connection.as_ref().err().cloned().unwrap_or_default(),
                 "actions": provider.actions.keys().collect::<Vec<_>>(),
-            })
+            });
+            if !provider.alternatives.is_empty() {
+                document["alternatives"] = json!(provider.alternatives);
+            }
+            document
         })
         .collect();
     json!({ "version": env!("CARGO_PKG_VERSION"), "providers": providers })
@@ -173,5 +191,7 @@ fn local_address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr
         .map_err(|source| StartError::Listen { address: asked, source })
 }
 
+/// A session that is not ended takes a place at its vendor until it lapses; that is not worth a longer wait.
+const LOGOUT: Duration = Duration::from_secs(3);
 /// A scrape that has begun may end; one that hangs may not hold the process.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);

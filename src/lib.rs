@@ -34,6 +34,7 @@ pub mod admin;
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod crypto;
 pub mod gateway;
 pub mod layer;
 pub mod mapping;

@@ -3,11 +3,11 @@
 //! **Invariants**: everything in here has been checked; nothing refers to a name that does not exist. Only the compiler
 //! in `config` makes one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::HeaderName;
 use http::uri::{Authority, Scheme};
 use serde_json::{Map, Value};
 
@@ -18,6 +18,10 @@ use crate::mapping::request::RequestTemplate;
 use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
 
+pub mod credentials;
+
+pub use credentials::Credentials;
+
 /// All providers, by the name that stands in the path.
 #[derive(Debug, Default)]
 pub struct RouteTable {
@@ -25,6 +29,8 @@ pub struct RouteTable {
     pub providers: BTreeMap<String, Arc<Provider>>,
     /// Every verb that any provider offers.
     pub verbs: BTreeSet<String>,
+    /// The callers' headers that some provider's credentials hand on; no other one outlives the first stage.
+    pub passthrough: Arc<HashSet<HeaderName>>,
 }
 
 /// One configured deployment of a vendor's product.
@@ -36,6 +42,8 @@ pub struct Provider {
     pub title: String,
     /// Where and as whom to call it, or the names of the variables that are missing.
     pub connection: Result<Connection, Vec<String>>,
+    /// Where the credentials are one of several: the variables of each, of which one set is enough.
+    pub alternatives: Vec<Vec<String>>,
     /// What an id looks like.
     pub id: IdRule,
     /// How much at once, how long, how large.
@@ -77,29 +85,6 @@ pub struct Endpoint {
     pub authority: Authority,
     /// Path prefix without a slash at its end; mostly empty.
     pub prefix: String,
-}
-
-/// What is added to each request of a provider. Values print as `Sensitive`.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// `Authorization: Basic …`
-    Basic(HeaderValue),
-    /// A header with a fixed secret value.
-    Header(HeaderName, HeaderValue),
-    /// Nothing.
-    None,
-}
-
-impl Credentials {
-    /// The header that carries the secret.
-    #[must_use]
-    pub fn as_header(&self) -> Option<(HeaderName, &HeaderValue)> {
-        match self {
-            Self::Basic(value) => Some((AUTHORIZATION, value)),
-            Self::Header(name, value) => Some((name.clone(), value)),
-            Self::None => None,
-        }
-    }
 }
 
 /// What an id looks like.

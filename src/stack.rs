@@ -80,7 +80,7 @@ where
         // Shed before a body is read: a refused call costs next to nothing.
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(limits.in_flight))
-        .layer(AdmitLayer::new(limits.admit.clone()))
+        .layer(AdmitLayer::new(limits.admit.clone(), Arc::clone(&table.passthrough)))
         .layer(ResolveLayer::new(table))
         .layer(ValidateLayer)
         // Once per process as well: all who wait share its hub.

@@ -17,7 +17,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped;
-use taskgate::layer::{CallContext, Exchange, Outbound};
+use taskgate::layer::{CallContext, CallCredentials, CredentialUse, Exchange, Outbound};
 use taskgate::model::answer::Outcome;
 use taskgate::model::call::{UpstreamReply, UpstreamRequest};
 use taskgate::model::error::GatewayError;
@@ -77,11 +77,12 @@ fn outbound() -> Outbound {
         context: CallContext {
             request_id: "r-1".into(),
             deadline: soon(),
+            credentials: CallCredentials::default(),
         },
         provider,
         route,
         request: post(),
-        credentials: Default::default(),
+        credentials: CredentialUse::Normal,
     }
 }
 

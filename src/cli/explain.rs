@@ -1,5 +1,6 @@
 //! `taskgate explain`: the request that a vendor would get, secrets masked. Nothing is sent.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -20,8 +21,9 @@ use crate::mapping::request::RequestError;
 use crate::mapping::template::to_text;
 use crate::model::call::{TaskCall, UpstreamRequest};
 use crate::model::error::GatewayError;
-use crate::route::{LOOK, Provider, Route};
+use crate::route::{Credentials, LOOK, Provider, Route};
 use crate::schema;
+use crate::upstream::credentials;
 
 /// What `explain` takes.
 #[derive(Args, Debug)]
@@ -82,22 +84,30 @@ impl ExplainArgs {
 pub fn explain(sources: &Sources, routes: &str, environment: &Environment, args: &ExplainArgs) -> Result<Explained, CliError> {
     let mut notes = Vec::new();
     let mut compiled = compile(sources, routes, environment).map_err(|rejected| rejected_text(&rejected))?;
-    let missing = compiled
-        .table
-        .providers
-        .get(&args.provider)
-        .and_then(|provider| provider.connection.as_ref().err().cloned());
-    if let Some(missing) = missing {
+    let unconfigured = compiled.table.providers.get(&args.provider).and_then(|provider| {
+        let missing = provider.connection.as_ref().err()?;
+        // The samples may be those of another alternative of the credentials than the first.
+        Some(
+            missing
+                .iter()
+                .chain(provider.alternatives.iter().flatten())
+                .cloned()
+                .collect::<BTreeSet<_>>(),
+        )
+    });
+    if let Some(missing) = unconfigured {
         let samples = case::environment(sources, &args.provider, &mut FileSet::default(), &mut Diagnostics::default());
         let filled: Vec<(String, String)> = missing
             .iter()
+            .filter(|name| environment.value(name).is_none())
             .filter_map(|name| Some((name.clone(), samples.value(name)?.to_owned())))
             .collect();
+        let names: Vec<String> = filled.iter().map(|(name, _)| name.clone()).collect();
         let environment = environment.clone().with(filled);
         compiled = compile(sources, routes, &environment).map_err(|rejected| rejected_text(&rejected))?;
         notes.push(format!(
             "{} not set: values of cases/{}/environment.yaml are shown",
-            missing.join(", "),
+            names.join(", "),
             args.provider
         ));
     }
@@ -130,7 +140,7 @@ pub fn explain(sources: &Sources, routes: &str, environment: &Environment, args:
     };
     let request = request.map_err(|error| refused(&error))?;
     Ok(Explained {
-        text: write(provider, route, &request),
+        text: write(provider, route, request)?,
         notes,
     })
 }
@@ -169,15 +179,23 @@ fn example(sources: &Sources, args: &ExplainArgs) -> Option<TaskCall> {
 }
 
 /// Request line, headers by name, and the body: what goes over the wire, but for the secret.
-fn write(provider: &Provider, route: &Route, request: &UpstreamRequest) -> String {
+fn write(provider: &Provider, route: &Route, mut request: UpstreamRequest) -> Result<String, CliError> {
     let mut text = String::new();
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut prefix = "";
     if let Ok(connection) = &provider.connection {
         prefix = &connection.endpoint.prefix;
         headers.push(("host".to_owned(), connection.endpoint.authority.to_string()));
-        if let Some((name, _)) = connection.credentials.as_header().filter(|_| !route.request.bare) {
-            headers.push((name.to_string(), MASK.to_owned()));
+        let bare = Credentials::None;
+        let used = if route.request.bare { &bare } else { &connection.credentials };
+        let applied = credentials::preview(used, &mut request, &connection.endpoint).map_err(|error| refused(&error))?;
+        for (name, value) in applied {
+            let shown = if value.is_sensitive() {
+                MASK.to_owned()
+            } else {
+                String::from_utf8_lossy(value.as_bytes()).into_owned()
+            };
+            headers.push((name.to_string(), shown));
         }
     }
     if provider.limits.close {
@@ -198,7 +216,7 @@ fn write(provider: &Provider, route: &Route, request: &UpstreamRequest) -> Strin
     if !request.body.is_empty() {
         let _ = writeln!(text, "\n{}", String::from_utf8_lossy(&request.body));
     }
-    text
+    Ok(text)
 }
 
 fn refused(error: &GatewayError) -> CliError {

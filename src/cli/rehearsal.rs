@@ -22,6 +22,7 @@ use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::route::{LOOK, RouteTable};
 use crate::stack::{self, StackLimits};
+use crate::upstream::credentials;
 
 /// What the caller was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -208,7 +209,14 @@ fn to_headers(headers: &BTreeMap<String, String>) -> HeaderMap {
 }
 
 fn compare_request(expected: &ExpectedRequest, outbound: &Outbound, differences: &mut Vec<String>) {
-    let found = &outbound.request;
+    let mut signed = outbound.request.clone();
+    let applied = match &outbound.provider.connection {
+        Ok(connection) if outbound.credentials != CredentialUse::None => {
+            credentials::preview(&connection.credentials, &mut signed, &connection.endpoint).unwrap_or_default()
+        }
+        Ok(_) | Err(_) => Vec::new(),
+    };
+    let found = &signed;
     let mut differ = |what: &str, expected: &str, found: &str| differences.push(format!("{what}: expected `{expected}`, found `{found}`"));
     if expected.method != found.method.as_str() {
         differ("request method", &expected.method, found.method.as_str());
@@ -217,12 +225,7 @@ fn compare_request(expected: &ExpectedRequest, outbound: &Outbound, differences:
         differ("request target", &expected.target, &found.target);
     }
     let mut headers = found.headers.clone();
-    if outbound.credentials != CredentialUse::None
-        && let Ok(connection) = &outbound.provider.connection
-        && let Some((name, value)) = connection.credentials.as_header()
-    {
-        headers.insert(name, value.clone());
-    }
+    headers.extend(applied);
     for (name, value) in &expected.headers {
         match headers.get(name.as_str()).map(|found| String::from_utf8_lossy(found.as_bytes())) {
             Some(_) if value == "*" => {}
@@ -232,6 +235,12 @@ fn compare_request(expected: &ExpectedRequest, outbound: &Outbound, differences:
         }
     }
     let shown = String::from_utf8_lossy(&found.body);
+    if let Some(form) = &expected.form {
+        if shown != form.as_str() {
+            differ("request body", form, &shown);
+        }
+        return;
+    }
     match (&expected.json, &expected.xml, expected.empty) {
         (Some(json), ..) => match json::decode(&found.body, &Limits::REPLY) {
             Ok(body) => compare_exactly(json, &body, "request body", differences),
@@ -242,7 +251,9 @@ fn compare_request(expected: &ExpectedRequest, outbound: &Outbound, differences:
             _ => differ("request body", document, &shown),
         },
         (None, None, true) if !found.body.is_empty() => differ("request body", "nothing", &shown),
-        (None, None, false) => differences.push("the case does not say what the body is: `json`, `xml` or `empty: true`".to_owned()),
+        (None, None, false) => {
+            differences.push("the case does not say what the body is: `json`, `xml`, `form` or `empty: true`".to_owned())
+        }
         (None, None, true) => {}
     }
 }

@@ -97,7 +97,12 @@ pub(super) fn announce(gateway: &RunningGateway, compiled: &Compiled) -> Result<
     }
     for provider in compiled.table.providers.values() {
         if let Err(missing) = &provider.connection {
-            text.push_str(&format!("not configured: {} (missing {})\n", provider.name, missing.join(", ")));
+            text.push_str(&format!("not configured: {} (missing {}", provider.name, missing.join(", ")));
+            if !provider.alternatives.is_empty() {
+                let sets: Vec<String> = provider.alternatives.iter().map(|set| set.join(", ")).collect();
+                text.push_str(&format!("; credentials are one of {}", sets.join(" | ")));
+            }
+            text.push_str(")\n");
         }
     }
     print(&text)

@@ -135,10 +135,11 @@ fn exchanges(case: &Case) -> Vec<Exchange> {
 }
 
 fn expected_body(request: &ExpectedRequest) -> Option<ExpectedBody> {
-    match (&request.json, &request.xml) {
-        (Some(json), _) => Some(ExpectedBody::Json(json.clone())),
-        (None, Some(xml)) => Some(ExpectedBody::Xml(xml.clone())),
-        (None, None) => None,
+    match (&request.json, &request.xml, &request.form) {
+        (Some(json), ..) => Some(ExpectedBody::Json(json.clone())),
+        (None, Some(xml), _) => Some(ExpectedBody::Xml(xml.clone())),
+        (None, None, Some(form)) => Some(ExpectedBody::Text(form.clone())),
+        (None, None, None) => None,
     }
 }
 

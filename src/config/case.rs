@@ -97,6 +97,9 @@ pub struct ExpectedRequest {
     /// An XML body.
     #[serde(default)]
     pub xml: Option<String>,
+    /// The body of a form, as it is sent.
+    #[serde(default)]
+    pub form: Option<String>,
     /// No body.
     #[serde(default)]
     pub empty: bool,

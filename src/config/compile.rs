@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::compile_credentials::{self, CompiledCredential};
 use super::compile_route::RouteCompiler;
 use super::deployment::Deployment;
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
@@ -114,15 +115,31 @@ impl Compiler<'_> {
         let setting_names = self.setting_names();
         let tables = self.fault_tables(&setting_names);
         self.unused();
+        let credentials = self.credentials();
         let mut providers = BTreeMap::new();
         let mut verbs = BTreeSet::new();
         for provider in &self.file.providers {
-            if let Some(compiled) = self.provider(provider, &tables, &settings, &setting_names) {
+            if let Some(compiled) = self.provider(provider, &tables, &credentials, &settings, &setting_names) {
                 verbs.extend(compiled.actions.keys().cloned());
                 providers.insert(compiled.name.clone(), Arc::new(compiled));
             }
         }
-        RouteTable { providers, verbs }
+        RouteTable {
+            providers,
+            verbs,
+            passthrough: Arc::new(compile_credentials::passthrough(credentials.values())),
+        }
+    }
+
+    fn credentials(&mut self) -> HashMap<String, CompiledCredential> {
+        let file = self.file;
+        file.credentials
+            .iter()
+            .map(|one| {
+                let compiled = compile_credentials::credential(one, self.environment, self.faults);
+                (one.name.value.clone(), compiled)
+            })
+            .collect()
     }
 
     /// The values of the settings, environment applied.
@@ -271,6 +288,7 @@ impl Compiler<'_> {
         &mut self,
         provider: &file::Provider,
         tables: &HashMap<String, Arc<FaultTable>>,
+        credentials: &HashMap<String, CompiledCredential>,
         settings: &Arc<Value>,
         setting_names: &Value,
     ) -> Option<Provider> {
@@ -293,7 +311,7 @@ impl Compiler<'_> {
         let credential = match &provider.credentials {
             None => None,
             Some(name) => {
-                let known = self.file.credential(&name.value);
+                let known = credentials.get(&name.value);
                 if known.is_none() && name.value != "none" {
                     let names: Vec<&str> = self.file.credentials.iter().map(|one| one.name.value.as_str()).collect();
                     self.unknown_name(name, &path.key("credentials"), "credentials", &names);
@@ -301,8 +319,10 @@ impl Compiler<'_> {
                 known
             }
         };
-        if let Some(credential) = credential {
-            self.placed_twice(provider, credential);
+        if let Some(name) = &provider.credentials
+            && let Some(named) = self.file.credential(&name.value)
+        {
+            self.placed_twice(provider, named);
         }
         let deployment = Deployment::read(provider, credential, self.environment, self.faults);
         let id_schema = provider.id.to_schema();
@@ -336,6 +356,7 @@ impl Compiler<'_> {
             name: provider.name.value.clone(),
             title: provider.title.value.clone(),
             connection: deployment.connection,
+            alternatives: deployment.alternatives,
             id: id?,
             limits,
             scope: deployment.scope,
@@ -346,18 +367,17 @@ impl Compiler<'_> {
 
     /// The header of the credentials is theirs alone: the client refuses to send a route's in its place.
     fn placed_twice(&mut self, provider: &file::Provider, credential: &file::Credential) {
-        let file::CredentialScheme::Header { header, .. } = &credential.scheme else {
-            return;
-        };
-        for request in provider.actions.iter().filter_map(|action| action.request.as_ref()) {
-            for (name, _) in request.headers.iter().filter(|(name, _)| name.value == header.value) {
-                let message = format!(
-                    "the header `{}` is placed by the credentials `{}`",
-                    name.value, credential.name.value
-                );
-                self.faults
-                    .fault(name.span, &request.place.path.key("headers").key(name.value.as_str()), message)
-                    .note(header.span, "they name it here");
+        for header in credential.alternatives.iter().filter_map(|one| one.scheme.as_header()) {
+            for request in provider.actions.iter().filter_map(|action| action.request.as_ref()) {
+                for (name, _) in request.headers.iter().filter(|(name, _)| name.value == header.value) {
+                    let message = format!(
+                        "the header `{}` is placed by the credentials `{}`",
+                        name.value, credential.name.value
+                    );
+                    self.faults
+                        .fault(name.span, &request.place.path.key("headers").key(name.value.as_str()), message)
+                        .note(header.span, "they name it here");
+                }
             }
         }
     }

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, VIA};
 use serde_json::{Map, Value, json};
 
 use super::compile::{call_schema, reason};
+use super::compile_request;
 use super::diagnostic::Diagnostics;
-use super::file::{Action, OutcomeRule as FileRule, Reply, ReplyBody as FileBody, Request, RequestBody, RuleKind};
+use super::file::{Action, OutcomeRule as FileRule, Reply, ReplyBody as FileBody, Request, RuleKind};
 use super::files::FileSet;
 use super::names::{Names, leaves};
 use super::place::{Path, Spanned};
@@ -21,7 +21,7 @@ use super::yaml::{Key, Node};
 use crate::codec::shape::Shape;
 use crate::mapping::fault::{FaultTable, StatusPattern};
 use crate::mapping::reply::{Items, OutcomeRule, ReplyBody, ReplyRules, SuccessRule, Verdict};
-use crate::mapping::request::{BodyTemplate, RequestTemplate};
+use crate::mapping::request::RequestTemplate;
 use crate::mapping::template::Template;
 use crate::model::answer::{Success, TaskState};
 use crate::model::reason::Reason;
@@ -175,59 +175,9 @@ impl RouteCompiler<'_, '_> {
 
     /// A request, and what it uses.
     pub(super) fn request_template(&mut self, request: &Request, names: &Names) -> Option<(RequestTemplate, BTreeSet<Vec<String>>)> {
-        let path = &request.place.path;
         let mut compiler = TemplateCompiler::new(self.faults, true);
-        let target = compiler.compile(&request.path, &path.key("path"), names, Position::Path);
-        let mut query: Vec<(String, Option<Template>)> = request
-            .query
-            .iter()
-            .map(|(key, node)| {
-                (
-                    key.text.clone(),
-                    compiler.compile(node, &path.key("query").key(&key.text), names, Position::Query),
-                )
-            })
-            .collect();
-        query.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let headers: Vec<(HeaderName, Option<Template>)> = request
-            .headers
-            .iter()
-            .map(|(header, node)| {
-                let path = path.key("headers").key(header.value.as_str());
-                if OWN_HEADERS.contains(&header.value) {
-                    compiler.faults.fault(
-                        header.span,
-                        &path,
-                        format!("the header `{}` is set by taskgate itself", header.value),
-                    );
-                }
-                (header.value.clone(), compiler.compile(node, &path, names, Position::Scalar))
-            })
-            .collect();
-        let body = match &request.body {
-            RequestBody::Empty => Some(BodyTemplate::None),
-            RequestBody::Json(node) => compiler
-                .compile(node, &path.key("json"), names, Position::Value)
-                .map(BodyTemplate::Json),
-            RequestBody::Xml(node) => compiler
-                .compile(node, &path.key("xml"), names, Position::Value)
-                .map(BodyTemplate::Xml),
-        };
+        let template = compile_request::request(&mut compiler, request, names)?;
         let used = std::mem::take(&mut compiler.used);
-        let template = RequestTemplate {
-            method: request.method.value.clone(),
-            path: target?,
-            query: query
-                .into_iter()
-                .map(|(name, template)| Some((name, template?)))
-                .collect::<Option<_>>()?,
-            headers: headers
-                .into_iter()
-                .map(|(name, template)| Some((name, template?)))
-                .collect::<Option<_>>()?,
-            body: body?,
-            bare: request.bare,
-        };
         Some((template, used))
     }
 
@@ -435,6 +385,3 @@ impl RouteCompiler<'_, '_> {
         }
     }
 }
-
-/// Set by the client or forbidden on a connection that is shared. Source: RFC 9110 section 7.6.1.
-const OWN_HEADERS: [HeaderName; 5] = [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, VIA];

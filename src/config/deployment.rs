@@ -5,13 +5,11 @@
 //! **Invariants**: secrets live in sensitive header values from here on and in nothing that prints; a fault over a value of
 //! the environment names the variable and never shows the value.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::compile_credentials::{CompiledCredential, distinct};
 use super::diagnostic::Diagnostics;
 use super::environment::Environment;
 use super::file;
@@ -25,6 +23,8 @@ use crate::route::{Connection, Credentials, Endpoint};
 pub(super) struct Deployment {
     /// Where and as whom, or the variables that are missing.
     pub(super) connection: Result<Connection, Vec<String>>,
+    /// Where the credentials are one of several: the variables that each needs.
+    pub(super) alternatives: Vec<Vec<String>>,
     /// Defaults for the caller's scope.
     pub(super) scope: Map<String, Value>,
 }
@@ -33,15 +33,11 @@ impl Deployment {
     /// Reads endpoint, scope and credentials of a provider.
     pub(super) fn read(
         provider: &file::Provider,
-        credential: Option<&file::Credential>,
+        credential: Option<&CompiledCredential>,
         environment: &Environment,
         faults: &mut Diagnostics,
     ) -> Self {
-        let mut reader = Reader {
-            environment,
-            faults,
-            missing: Vec::new(),
-        };
+        let mut reader = Reader::new(environment, faults);
         let path = &provider.place.path;
         let endpoint = reader.endpoint(&provider.endpoint, &path.key("endpoint"));
         let mut scope = Map::new();
@@ -50,34 +46,78 @@ impl Deployment {
                 scope.insert(key.text.clone(), Value::from(value.expose_secret()));
             }
         }
-        let credentials = credential.map_or(Some(Credentials::None), |credential| reader.credentials(credential));
-        reader.missing.sort_unstable();
-        reader.missing.dedup();
-        let connection = match (endpoint, credentials) {
-            (Some(endpoint), Some(credentials)) if reader.missing.is_empty() => Ok(Connection { endpoint, credentials }),
-            _ => Err(reader.missing),
+        let (mut missing, _) = reader.into_variables();
+        let credentials = match credential.map(|credential| &credential.chosen) {
+            None => Some(Credentials::None),
+            Some(Ok(credentials)) => Some(credentials.clone()),
+            Some(Err(others)) => {
+                missing.extend(others.iter().cloned());
+                None
+            }
         };
-        Self { connection, scope }
+        let connection = match (endpoint, credentials) {
+            (Some(endpoint), Some(credentials)) if missing.is_empty() => Ok(Connection { endpoint, credentials }),
+            _ => Err(distinct(missing)),
+        };
+        let alternatives = credential
+            .filter(|credential| credential.chosen.is_err())
+            .map(|credential| credential.alternatives.clone())
+            .unwrap_or_default();
+        Self {
+            connection,
+            alternatives,
+            scope,
+        }
     }
 }
 
 /// May a value stand in the file itself?
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Literals {
+pub(super) enum Literals {
+    /// Like an address.
     Allowed,
     /// A secret has no place in a file that is read, copied and reviewed.
     Refused,
 }
 
-struct Reader<'a> {
-    environment: &'a Environment,
-    faults: &'a mut Diagnostics,
+/// Puts variables into texts, and notes which ones there are.
+pub(super) struct Reader<'a> {
+    /// The variables.
+    pub(super) environment: &'a Environment,
+    /// Where faults go.
+    pub(super) faults: &'a mut Diagnostics,
+    wanted: Vec<String>,
     missing: Vec<String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Reads with these variables.
+    pub(super) fn new(environment: &'a Environment, faults: &'a mut Diagnostics) -> Self {
+        Self {
+            environment,
+            faults,
+            wanted: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// The variables that are not set, and all that have to be.
+    pub(super) fn into_variables(self) -> (Vec<String>, Vec<String>) {
+        (distinct(self.missing), distinct(self.wanted))
+    }
+
+    /// Is a variable that has to be set there? Notes it either way.
+    pub(super) fn is_set(&mut self, name: &str) -> bool {
+        let set = self.environment.value(name).is_some();
+        self.wanted.push(name.to_owned());
+        if !set {
+            self.missing.push(name.to_owned());
+        }
+        set
+    }
+
     /// The text with its variables put in; `None` where one is missing or the text has a fault.
-    fn text(&mut self, node: &Node, path: &Path, literals: Literals) -> Option<SecretString> {
+    pub(super) fn text(&mut self, node: &Node, path: &Path, literals: Literals) -> Option<SecretString> {
         if node.is_refused() {
             return None;
         }
@@ -109,12 +149,14 @@ impl Reader<'_> {
                 Piece::Placeholder { source, optional } => match self.variable(&source, node, path) {
                     None => complete = false,
                     Some(name) => match self.environment.value(&name) {
-                        Some(found) => value.push_str(found),
-                        None if optional => return None,
-                        None => {
-                            self.missing.push(name);
-                            complete = false;
+                        Some(found) => {
+                            value.push_str(found);
+                            if !optional {
+                                self.wanted.push(name);
+                            }
                         }
+                        None if optional => return None,
+                        None => complete &= self.is_set(&name),
                     },
                 },
             }
@@ -137,60 +179,18 @@ impl Reader<'_> {
         None
     }
 
-    fn endpoint(&mut self, node: &Node, path: &Path) -> Option<Endpoint> {
+    /// An endpoint: `http(s)://host`, optional port and path prefix.
+    pub(super) fn endpoint(&mut self, node: &Node, path: &Path) -> Option<Endpoint> {
         let text = self.text(node, path, Literals::Allowed)?;
         match parse_endpoint(text.expose_secret()) {
             Ok(endpoint) => Some(endpoint),
             Err(why) => {
-                self.faults
-                    .fault(node.span, path, format!("the value is not an endpoint: {why}"))
-                    .hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`")
-                    .secret();
-                None
-            }
-        }
-    }
-
-    fn credentials(&mut self, credential: &file::Credential) -> Option<Credentials> {
-        let path = &credential.place.path;
-        match &credential.scheme {
-            file::CredentialScheme::None => Some(Credentials::None),
-            file::CredentialScheme::Basic { username, password } => {
-                let username = self.text(username, &path.key("username"), Literals::Refused);
-                let password = self.text(password, &path.key("password"), Literals::Refused);
-                let (username, password) = (username?, password?);
-                if username.expose_secret().contains(':') {
-                    // RFC 7617 section 2: the first colon ends the user name.
-                    self.faults.fault(
-                        credential.place.span,
-                        &path.key("username"),
-                        "a user name of HTTP Basic holds no `:`",
-                    );
-                    return None;
+                let fault = self.faults.fault(node.span, path, format!("the value is not an endpoint: {why}"));
+                fault.hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`");
+                if node.as_text().is_some_and(|text| text.contains('@')) {
+                    // `https://user:password@host` written into the file: its excerpt would show the password.
+                    fault.secret();
                 }
-                let pair = SecretString::from(format!("{}:{}", username.expose_secret(), password.expose_secret()));
-                self.header_value(&format!("Basic {}", BASE64_STANDARD.encode(pair.expose_secret())), credential)
-                    .map(Credentials::Basic)
-            }
-            file::CredentialScheme::Header { header, value } => {
-                let value = self.text(value, &path.key("value"), Literals::Refused)?;
-                let value = self.header_value(value.expose_secret(), credential)?;
-                Some(Credentials::Header(header.value.clone(), value))
-            }
-        }
-    }
-
-    fn header_value(&mut self, text: &str, credential: &file::Credential) -> Option<HeaderValue> {
-        match HeaderValue::from_str(text) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                Some(value)
-            }
-            Err(_) => {
-                let message = "the value holds characters that a header cannot carry";
-                self.faults
-                    .fault(credential.place.span, &credential.place.path, message)
-                    .hint("a line break at the end of the variable, perhaps?");
                 None
             }
         }

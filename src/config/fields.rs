@@ -209,7 +209,7 @@ impl Fields {
             None => {
                 faults
                     .fault(node.span, &place.path, format!("expected a duration, found {}", node.describe()))
-                    .hint("a duration is a whole number and a unit: `250ms`, `10s`, `2m`");
+                    .hint("a duration is a whole number and a unit: `250ms`, `10s`, `2m`, `24h`");
                 None
             }
         }
@@ -381,7 +381,7 @@ fn take_map(node: Node, place: &Place, faults: &mut Diagnostics) -> Option<Vec<(
     }
 }
 
-/// `250ms`, `10s`, `2m`.
+/// `250ms`, `10s`, `2m`, `24h`.
 fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -390,6 +390,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "ms" => Some(Duration::from_millis(number.into())),
         "s" => Some(Duration::from_secs(number.into())),
         "m" => Some(Duration::from_secs(u64::from(number) * 60)),
+        "h" => Some(Duration::from_secs(u64::from(number) * 3600)),
         _ => None,
     }
 }

@@ -7,11 +7,13 @@
 //! with faults the model holds what could be read: required places hold [`NodeValue::Refused`]
 //! nodes, empty texts or defaults. It serves to find more faults and must not be compiled into a route table.
 
-use http::header::HeaderName;
-
 use crate::config::diagnostic::Diagnostics;
 pub use crate::config::fields::Keys;
 use crate::config::fields::{self, Fields, Item};
+pub use crate::config::file_credentials::{
+    APPLY_KEYS, Alternative, Apply, BASIC_KEYS, Credential, CredentialScheme, DATED_ACCESS_KEY_KEYS, HEADER_KEYS, LOGIN_KEYS, Login,
+    NONE_KEYS, ONE_OF_KEYS, PASSTHROUGH_KEYS, SDK_HMAC_SHA256_KEYS, SESSION_KEYS, Session, TEST_KEYS, Test,
+};
 pub use crate::config::file_provider::{
     ACTION_KEYS, Action, Connection, INTEGER_ID_KEYS, Id, LIMITS_KEYS, Limits, PROVIDER_KEYS, Provider, STRING_ID_KEYS,
 };
@@ -50,38 +52,6 @@ pub struct Setting {
     pub default: Spanned<String>,
     /// The environment variable that overrides it.
     pub env: Option<Spanned<String>>,
-}
-
-/// How taskgate proves itself to a vendor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credential {
-    /// Its name.
-    pub name: Spanned<String>,
-    /// Where it stands.
-    pub place: Place,
-    /// How.
-    pub scheme: CredentialScheme,
-}
-
-/// The schemes. The nodes are templates over `env`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CredentialScheme {
-    /// `Authorization: Basic …`
-    Basic {
-        /// The user.
-        username: Node,
-        /// The password.
-        password: Node,
-    },
-    /// A header with a fixed value.
-    Header {
-        /// Its name.
-        header: Spanned<HeaderName>,
-        /// Its value.
-        value: Node,
-    },
-    /// Nothing; also what a faulty block becomes.
-    None,
 }
 
 /// A table that turns a vendor's answers into reasons.
@@ -239,44 +209,6 @@ impl Decoder<'_> {
         holds
     }
 
-    /// `globex: { scheme: header, header: X-Auth-Token, value: "${env.GLOBEX_TOKEN}" }`
-    fn credential(&mut self, key: &Key, item: Item) -> Credential {
-        let name = self.name(key, &item.place.path, NAME_RULE);
-        let scheme = item.node.member("scheme").and_then(Node::as_text);
-        let keys = match scheme {
-            Some("basic") => &BASIC_KEYS,
-            Some("header") => &HEADER_KEYS,
-            Some("none") => &NONE_KEYS,
-            // Without a known scheme no key can be called missing or unknown.
-            _ => &ANY_SCHEME_KEYS,
-        };
-        let mut fields = Fields::open(item, keys, self.faults);
-        let words = [("none", 0_u8), ("header", 1), ("basic", 2)];
-        let scheme = match fields.word("scheme", &words, self.faults).map(|word| word.value) {
-            Some(2) => CredentialScheme::Basic {
-                username: fields.required_node("username"),
-                password: fields.required_node("password"),
-            },
-            Some(1) => {
-                let path = fields.place.path.key("header");
-                let header = fields.text("header", self.faults);
-                match header.and_then(|text| fields::parse_header(&text.value, text.span, &path, self.faults)) {
-                    Some(header) => CredentialScheme::Header {
-                        header,
-                        value: fields.required_node("value"),
-                    },
-                    None => CredentialScheme::None,
-                }
-            }
-            _ => CredentialScheme::None,
-        };
-        Credential {
-            name,
-            place: fields.place,
-            scheme,
-        }
-    }
-
     /// `globex: { code: [...], message: [...], rules: [...], codes: {...}, families: [...] }`
     fn fault_table(&mut self, key: &Key, item: Item) -> FaultTable {
         let name = self.name(key, &item.place.path, NAME_RULE);
@@ -410,7 +342,7 @@ const SETTING_RULE: NameRule = NameRule {
     continues: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_',
 };
 /// Names of credentials and fault tables.
-const NAME_RULE: NameRule = NameRule {
+pub(crate) const NAME_RULE: NameRule = NameRule {
     what: "name",
     pattern: "^[a-z][a-z0-9_-]{0,31}$",
     continues: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'),
@@ -441,30 +373,6 @@ pub const SETTING_KEYS: Keys = Keys {
     what: "a setting",
     required: &["one_of", "default"],
     optional: &["env"],
-};
-/// One of `credentials` with the scheme `none`.
-pub const NONE_KEYS: Keys = Keys {
-    what: "the scheme `none`",
-    required: &["scheme"],
-    optional: &[],
-};
-/// One of `credentials` with the scheme `header`.
-pub const HEADER_KEYS: Keys = Keys {
-    what: "the scheme `header`",
-    required: &["scheme", "header", "value"],
-    optional: &[],
-};
-/// One of `credentials` with the scheme `basic`.
-pub const BASIC_KEYS: Keys = Keys {
-    what: "the scheme `basic`",
-    required: &["scheme", "username", "password"],
-    optional: &[],
-};
-/// One of `credentials` whose scheme is not known.
-const ANY_SCHEME_KEYS: Keys = Keys {
-    what: "credentials",
-    required: &["scheme"],
-    optional: &["header", "value", "username", "password"],
 };
 /// One of `faults`.
 pub const FAULTS_KEYS: Keys = Keys {

@@ -37,10 +37,31 @@ pub struct Request {
 pub enum RequestBody {
     /// None.
     Empty,
+    /// A template of an HTML form: a mapping, unless it was refused.
+    Form(Node),
     /// A template of JSON.
     Json(Node),
     /// A template of XML: a mapping with one member, unless it was refused.
     Xml(Node),
+}
+
+impl RequestBody {
+    /// The template, where there is a body.
+    pub(crate) fn template(&self) -> Option<&Node> {
+        match self {
+            Self::Empty => None,
+            Self::Form(node) | Self::Json(node) | Self::Xml(node) => Some(node),
+        }
+    }
+}
+
+/// May a request set headers that carry secrets by their standard?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecretHeaders {
+    /// Only where `credentials` place them.
+    Allowed,
+    /// Nowhere else.
+    Refused,
 }
 
 /// What the answer means.
@@ -121,8 +142,13 @@ pub struct Items {
 }
 
 impl Decoder<'_> {
-    /// The key `request`.
+    /// The key `request` of an action.
     pub(crate) fn request(&mut self, item: Item) -> Request {
+        self.request_with(item, SecretHeaders::Refused)
+    }
+
+    /// A request that may set headers with secrets, or may not.
+    pub(crate) fn request_with(&mut self, item: Item, secrets: SecretHeaders) -> Request {
         let mut fields = Fields::open(item, &REQUEST_KEYS, self.faults);
         let method = fields.word("method", &METHODS, self.faults);
         let method = method.unwrap_or_else(|| Spanned::new(Method::POST, fields.place.span));
@@ -139,7 +165,7 @@ impl Decoder<'_> {
             );
         }
         let query = fields.templates("query", self.faults);
-        let headers = self.headers(&mut fields);
+        let headers = self.headers(&mut fields, secrets);
         let body = self.body(&mut fields);
         Request {
             method,
@@ -153,7 +179,7 @@ impl Decoder<'_> {
     }
 
     /// The key `headers`.
-    fn headers(&mut self, fields: &mut Fields) -> Vec<(Spanned<HeaderName>, Node)> {
+    pub(crate) fn headers(&mut self, fields: &mut Fields, secrets: SecretHeaders) -> Vec<(Spanned<HeaderName>, Node)> {
         let mut seen: HashMap<HeaderName, Span> = HashMap::new();
         let mut headers = Vec::new();
         for (key, item) in fields.members("headers", self.faults) {
@@ -164,7 +190,7 @@ impl Decoder<'_> {
             if OWN_HEADERS.contains(&name.value.as_str()) {
                 self.faults
                     .fault(key.span, path, format!("taskgate sets the header `{}` itself", key.text));
-            } else if SECRET_HEADERS.contains(&name.value.as_str()) {
+            } else if secrets == SecretHeaders::Refused && SECRET_HEADERS.contains(&name.value.as_str()) {
                 self.faults
                     .fault(key.span, path, format!("the header `{}` carries a secret", key.text))
                     .hint("only `credentials` can place secrets");
@@ -179,19 +205,33 @@ impl Decoder<'_> {
         headers
     }
 
-    /// At most one of `json` and `xml`.
+    /// At most one of `json`, `xml` and `form`.
     fn body(&mut self, fields: &mut Fields) -> RequestBody {
-        let (json, xml) = (fields.take("json"), fields.take("xml"));
-        if let (Some(json), Some(xml)) = (&json, &xml) {
+        let mut bodies = ["json", "xml", "form"]
+            .into_iter()
+            .filter_map(|kind| Some((kind, fields.take(kind)?)))
+            .collect::<Vec<_>>()
+            .into_iter();
+        let (mut first, second) = (bodies.next(), bodies.next());
+        if let (Some((kind, item)), Some((other, second))) = (&first, &second) {
             self.faults
-                .fault(xml.place.span, &fields.place.path, "both `json` and `xml`")
+                .fault(second.place.span, &fields.place.path, format!("both `{kind}` and `{other}`"))
                 .hint("a request has one body")
-                .note(json.place.span, "`json` is here");
+                .note(item.place.span, format!("`{kind}` is here"));
         }
-        match (json, xml) {
-            (_, Some(Item { place, node })) => RequestBody::Xml(self.xml_root(&place, node)),
-            (Some(json), None) => RequestBody::Json(json.node),
-            (None, None) => RequestBody::Empty,
+        // Of two the later one is looked at as well: its faults count, too.
+        first = second.or(first);
+        match first {
+            Some(("xml", Item { place, node })) => RequestBody::Xml(self.xml_root(&place, node)),
+            Some(("form", Item { place, node })) => {
+                if !matches!(node.value, NodeValue::Map(_)) {
+                    fields::wrong_type(&node, &place.path, "a mapping of names to values", self.faults);
+                    return RequestBody::Form(Node::refused(node.span));
+                }
+                RequestBody::Form(node)
+            }
+            Some((_, json)) => RequestBody::Json(json.node),
+            None => RequestBody::Empty,
         }
     }
 
@@ -240,7 +280,7 @@ impl Decoder<'_> {
         let schema = schema_key.and_then(|item| fields::take_text(item, self.faults));
         let body = body.unwrap_or(match request.map(|request| &request.body) {
             Some(RequestBody::Xml(_)) => ReplyBody::Xml,
-            Some(RequestBody::Empty | RequestBody::Json(_)) | None => ReplyBody::Json,
+            Some(RequestBody::Empty | RequestBody::Form(_) | RequestBody::Json(_)) | None => ReplyBody::Json,
         });
         let outcome = fields
             .items("outcome", self.faults)
@@ -386,7 +426,7 @@ impl Decoder<'_> {
 pub const REQUEST_KEYS: Keys = Keys {
     what: "a request",
     required: &["method", "path"],
-    optional: &["query", "headers", "json", "xml", "credentials"],
+    optional: &["query", "headers", "json", "xml", "form", "credentials"],
 };
 /// An action's `reply`. `schema` is required unless `body` is `empty`.
 pub const REPLY_KEYS: Keys = Keys {

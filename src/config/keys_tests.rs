@@ -36,9 +36,17 @@ fn check(pointer: &str, keys: &Keys) {
 fn decoder_and_editor_schema_agree() {
     check("", &file::FILE_KEYS);
     check("/$defs/setting", &file::SETTING_KEYS);
+    check("/$defs/credentials/then", &file::ONE_OF_KEYS);
     check("/$defs/credential/oneOf/0", &file::NONE_KEYS);
     check("/$defs/credential/oneOf/1", &file::HEADER_KEYS);
     check("/$defs/credential/oneOf/2", &file::BASIC_KEYS);
+    check("/$defs/credential/oneOf/3", &file::SESSION_KEYS);
+    check("/$defs/credential/oneOf/4", &file::SDK_HMAC_SHA256_KEYS);
+    check("/$defs/credential/oneOf/5", &file::DATED_ACCESS_KEY_KEYS);
+    check("/$defs/credential/oneOf/6", &file::PASSTHROUGH_KEYS);
+    check("/$defs/login", &file::LOGIN_KEYS);
+    check("/$defs/answer_test", &file::TEST_KEYS);
+    check("/$defs/apply", &file::APPLY_KEYS);
     check("/$defs/fault_table", &file::FAULTS_KEYS);
     check("/$defs/fault_rule", &file::FAULT_RULE_KEYS);
     check("/$defs/fault_table/properties/families/items", &file::FAMILY_KEYS);

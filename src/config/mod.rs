@@ -19,10 +19,13 @@ pub mod shipped;
 pub mod sources;
 pub mod yaml;
 
+mod compile_credentials;
+mod compile_request;
 mod compile_route;
 mod compile_task;
 mod deployment;
 mod fields;
+mod file_credentials;
 mod file_provider;
 mod file_route;
 mod file_task;

@@ -23,6 +23,8 @@ pub(super) struct TemplateCompiler<'a> {
     pub(super) used: BTreeSet<Vec<String>>,
     /// Must every reference be known to a schema? Error answers have none.
     pub(super) strict: bool,
+    /// May a reference that is not optional be absent all the same? Then rendering fails, which the place has to expect.
+    pub(super) absence_allowed: bool,
 }
 
 /// What may stand in a place.
@@ -45,6 +47,7 @@ impl<'a> TemplateCompiler<'a> {
             faults,
             used: BTreeSet::new(),
             strict,
+            absence_allowed: false,
         }
     }
 
@@ -205,7 +208,7 @@ impl<'a> TemplateCompiler<'a> {
                 }
                 Lookup::Found { guaranteed, schema } => {
                     self.used.insert(names.origin(&used.reference));
-                    if !guaranteed && !optional && !used.guarded {
+                    if !guaranteed && !optional && !used.guarded && !self.absence_allowed {
                         let fault = self.faults.fault(
                             span,
                             path,

@@ -107,7 +107,7 @@ fn eight_faults_are_said_at_once() {
     let bad = GOOD
         .replace("title: Acme", "titel: Acme")
         .replace("in_flight: 5", "in_flight: yes")
-        .replace("2m", "2h")
+        .replace("2m", "2d")
         .replace("default: documented", "default: docmented")
         .replace("    id: ", "    id: {}\n    id: ")
         .replace("stopped, 1", "stoped, 1")
@@ -145,17 +145,17 @@ error: routes.yaml:27:5: providers.acme: duplicate key `id`
 
 error: routes.yaml:28:26: providers.acme.limits.in_flight: `yes` is a boolean or null to some readers of YAML and text to others
    |
-28 |     limits: { in_flight: yes, connect_timeout: 250ms, timeout: 2h, max_reply_bytes: 1048576, connection: close }
+28 |     limits: { in_flight: yes, connect_timeout: 250ms, timeout: 2d, max_reply_bytes: 1048576, connection: close }
    |                          ^^^
    |
    = hint: write it in quotes: "yes"
 
-error: routes.yaml:28:64: providers.acme.limits.timeout: expected a duration, found the text `2h`
+error: routes.yaml:28:64: providers.acme.limits.timeout: expected a duration, found the text `2d`
    |
-28 |     limits: { in_flight: yes, connect_timeout: 250ms, timeout: 2h, max_reply_bytes: 1048576, connection: close }
+28 |     limits: { in_flight: yes, connect_timeout: 250ms, timeout: 2d, max_reply_bytes: 1048576, connection: close }
    |                                                                ^^
    |
-   = hint: a duration is a whole number and a unit: `250ms`, `10s`, `2m`
+   = hint: a duration is a whole number and a unit: `250ms`, `10s`, `2m`, `24h`
 
 error: routes.yaml:38:22: providers.acme.actions.stop.request.headers["X Job"]: `X Job` is no header name
    |
@@ -273,7 +273,7 @@ fn keys_types_and_words_of_the_file() {
     check_lines(
         &with("250ms", "3"),
         "error: routes.yaml:27:46: providers.acme.limits.connect_timeout: expected a duration, found the number 3\n\
-         = hint: a duration is a whole number and a unit: `250ms`, `10s`, `2m`",
+         = hint: a duration is a whole number and a unit: `250ms`, `10s`, `2m`, `24h`",
     );
     check_lines(
         &with("connection: close", "connection: open"),

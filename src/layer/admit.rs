@@ -3,10 +3,12 @@
 //! **Invariants**: everything about the head is decided before a byte of the body is read; the body is read once, within a
 //! size and a time; nothing that the caller says is ignored in silence.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, VIA};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, VIA};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
@@ -49,15 +51,17 @@ impl Default for AdmitLimits {
 /// Makes [`Admit`].
 #[derive(Clone, Debug)]
 pub struct AdmitLayer {
-    limits: std::sync::Arc<AdmitLimits>,
+    limits: Arc<AdmitLimits>,
+    passthrough: Arc<HashSet<HeaderName>>,
 }
 
 impl AdmitLayer {
-    /// Admits within these limits.
+    /// Admits within these limits; of the caller's headers those of `passthrough` go on, see [`crate::route::RouteTable`].
     #[must_use]
-    pub fn new(limits: AdmitLimits) -> Self {
+    pub fn new(limits: AdmitLimits, passthrough: Arc<HashSet<HeaderName>>) -> Self {
         Self {
-            limits: std::sync::Arc::new(limits),
+            limits: Arc::new(limits),
+            passthrough,
         }
     }
 }
@@ -68,7 +72,8 @@ impl<S> Layer<S> for AdmitLayer {
     fn layer(&self, inner: S) -> Admit<S> {
         Admit {
             inner,
-            limits: std::sync::Arc::clone(&self.limits),
+            limits: Arc::clone(&self.limits),
+            passthrough: Arc::clone(&self.passthrough),
         }
     }
 }
@@ -77,7 +82,8 @@ impl<S> Layer<S> for AdmitLayer {
 #[derive(Clone, Debug)]
 pub struct Admit<S> {
     inner: S,
-    limits: std::sync::Arc<AdmitLimits>,
+    limits: Arc<AdmitLimits>,
+    passthrough: Arc<HashSet<HeaderName>>,
 }
 
 impl<S, B> Service<(CallContext, Request<B>)> for Admit<S>
@@ -95,9 +101,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, (context, request): (CallContext, Request<B>)) -> Self::Future {
+    fn call(&mut self, (mut context, request): (CallContext, Request<B>)) -> Self::Future {
         let mut inner = take_ready(&mut self.inner);
-        let limits = std::sync::Arc::clone(&self.limits);
+        let limits = Arc::clone(&self.limits);
+        if !self.passthrough.is_empty() {
+            context.credentials.passed = Arc::new(passed(request.headers(), &self.passthrough));
+        }
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let path = check_head(&head, &limits)?;
@@ -127,6 +136,25 @@ where
             inner.call(Staged { context, call }).await
         })
     }
+}
+
+/// The headers that are handed on. One that `Connection` names ends here (RFC 9110 section 7.6.1).
+fn passed(headers: &HeaderMap, names: &HashSet<HeaderName>) -> HeaderMap {
+    let ends_here = |name: &HeaderName| {
+        let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        listed
+            .flat_map(|list| list.split(','))
+            .any(|listed| listed.trim().eq_ignore_ascii_case(name.as_str()))
+    };
+    let mut passed = HeaderMap::new();
+    for name in names.iter().filter(|name| !ends_here(name)) {
+        for value in headers.get_all(name) {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            passed.append(name.clone(), value);
+        }
+    }
+    passed
 }
 
 fn check_head(head: &http::request::Parts, limits: &AdmitLimits) -> Result<path::TaskPath, GatewayError> {
@@ -335,6 +363,20 @@ mod tests {
         ] {
             assert_eq!(is_json(content_type), fits, "{content_type}");
         }
+    }
+
+    #[test]
+    fn only_named_headers_are_handed_on_and_stay_secret() {
+        let names = HashSet::from([HeaderName::from_static("x-auth-token"), HeaderName::from_static("x-other")]);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-auth-token", http::HeaderValue::from_static("the-callers"));
+        headers.insert("x-other", http::HeaderValue::from_static("hop-by-hop"));
+        headers.insert("authorization", http::HeaderValue::from_static("not-named"));
+        headers.insert(CONNECTION, http::HeaderValue::from_static("close, X-Other"));
+        let passed = passed(&headers, &names);
+        assert_eq!(passed.len(), 1);
+        assert_eq!(passed["x-auth-token"], "the-callers");
+        assert!(!format!("{passed:?}").contains("the-callers"));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -40,6 +42,29 @@ pub struct CallContext {
     pub request_id: Arc<str>,
     /// When the caller's answer is due.
     pub deadline: Instant,
+    /// What the way to the vendor has to know of the caller and of this call's credentials.
+    pub credentials: CallCredentials,
+}
+
+/// What the credentials of a call depend on. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct CallCredentials {
+    /// The caller's headers that some provider's credentials hand on, marked sensitive; no other header gets this far.
+    pub passed: Arc<HeaderMap>,
+    /// Which session the call's last request was sent with; 0 before the first.
+    pub session: Arc<AtomicU64>,
+}
+
+/// How one request of a call uses the provider's credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CredentialUse {
+    /// Not at all.
+    None,
+    /// As the provider's configuration says.
+    #[default]
+    Normal,
+    /// With a session that is newer than that of the call's last request, which turned out to have ended. Otherwise as `Normal`.
+    Renewed,
 }
 
 /// A call at one stage.
@@ -88,20 +113,8 @@ pub struct Outbound {
     pub route: Arc<Route>,
     /// What goes.
     pub request: UpstreamRequest,
-    /// With which credentials.
+    /// As whom.
     pub credentials: CredentialUse,
-}
-
-/// With which credentials a request is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CredentialUse {
-    /// Without any.
-    None,
-    /// With the provider's.
-    #[default]
-    Normal,
-    /// With the provider's, after a new session was made: who sends it has seen that the old one has expired.
-    Renewed,
 }
 
 /// A vendor's reply and how long it took.

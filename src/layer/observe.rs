@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -19,7 +21,7 @@ use uuid::Uuid;
 
 use super::prefer::PREFERENCE_APPLIED;
 use super::rescue::Spoken;
-use super::{BoxFuture, CallContext, take_ready};
+use super::{BoxFuture, CallContext, CallCredentials, take_ready};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::log::{self, RequestRecord};
@@ -78,6 +80,7 @@ where
         let context = CallContext {
             request_id: request_id(request.headers()),
             deadline: begun + self.deadline,
+            credentials: CallCredentials::default(),
         };
         Box::pin(async move {
             let _under_way = metrics::request_begins();
@@ -180,6 +183,13 @@ fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
             RETRY_AFTER,
             HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)),
         );
+    }
+    if error.reason == Reason::Unauthenticated {
+        // RFC 9110 section 15.5.2 wants a challenge; this one names the header that is handed on.
+        let header = error.metadata.get("header").and_then(serde_json::Value::as_str).unwrap_or_default();
+        if let Ok(challenge) = HeaderValue::from_str(&format!("Passthrough header=\"{header}\"")) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
     }
     if error.reason == Reason::UnsupportedContentEncoding {
         // RFC 9110 section 15.5.16: says that the coding is the fault, not the type.

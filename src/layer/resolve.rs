@@ -94,12 +94,19 @@ pub fn resolve(table: &RouteTable, call: TaskCall) -> Result<RoutedCall, Gateway
         None => look_of(provider)?,
     };
     if let Err(missing) = &provider.connection {
-        let detail = format!(
+        let mut detail = format!(
             "`{}` is not configured here: {} must be set where taskgate runs",
             provider.name,
             missing.join(", ")
         );
-        return Err(GatewayError::new(Reason::ProviderNotConfigured, detail).with_metadata("missing", missing.clone()));
+        let mut error = GatewayError::new(Reason::ProviderNotConfigured, "").with_metadata("missing", missing.clone());
+        if !provider.alternatives.is_empty() {
+            let sets: Vec<String> = provider.alternatives.iter().map(|set| set.join(", ")).collect();
+            detail.push_str(&format!("; for the credentials one of these sets is enough: {}", sets.join(" | ")));
+            error = error.with_metadata("alternatives", provider.alternatives.clone());
+        }
+        error.detail = detail;
+        return Err(error);
     }
     Ok(RoutedCall {
         provider: Arc::clone(provider),

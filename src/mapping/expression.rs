@@ -12,7 +12,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use cel::common::ast::{Expr, LiteralValue, operators};
+use cel::common::types::CelString;
 use cel::objects::{Key, Map as CelMap};
 use cel::{Context, Env, ExecutionError, IdedExpr, Program};
 use serde_json::Value;
@@ -394,8 +397,24 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     environment
         .add_extension(cel::extensions::strings)
         .expect("the strings extension declares no name of the standard library");
+    environment
+        .add_extension(digests)
+        .expect("no other library declares the names of the digests");
     Arc::new(environment)
 });
+
+/// `sha512(text)`: lower-case hex; some vendors take a password so. `base64(text)`: for a login with HTTP Basic.
+fn digests(environment: &mut Env) -> Result<(), cel::DeclarationError> {
+    fn sha512(text: &CelString<'_>) -> CelString<'static> {
+        crate::crypto::sha512_hex(text.inner().as_bytes()).into()
+    }
+    fn base64(text: &CelString<'_>) -> CelString<'static> {
+        BASE64_STANDARD.encode(text.inner()).into()
+    }
+    cel::add_overload!(environment, fn sha512: (CelString) -> CelString)?;
+    cel::add_overload!(environment, fn base64: (CelString) -> CelString)?;
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests {

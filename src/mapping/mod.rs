@@ -2,6 +2,7 @@
 //!
 //! Nothing in here does I/O, reads a clock or knows a vendor; all of it is driven by the compiled route.
 
+pub mod answer;
 pub mod expression;
 pub mod fault;
 pub mod job;

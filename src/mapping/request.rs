@@ -41,6 +41,8 @@ pub struct RequestTemplate {
 /// What a route sends as a body.
 #[derive(Debug)]
 pub enum BodyTemplate {
+    /// An HTML form: `application/x-www-form-urlencoded`.
+    Form(Template),
     /// A JSON document.
     Json(Template),
     /// No body.
@@ -52,6 +54,7 @@ pub enum BodyTemplate {
 impl BodyTemplate {
     fn content_type(&self) -> Option<HeaderValue> {
         match self {
+            Self::Form(_) => Some(HeaderValue::from_static("application/x-www-form-urlencoded")),
             Self::Json(_) => Some(HeaderValue::from_static("application/json")),
             Self::None => None,
             Self::Xml(_) => Some(HeaderValue::from_static("application/xml")),
@@ -144,6 +147,7 @@ impl RequestTemplate {
         }
         let body = match &self.body {
             BodyTemplate::None => Bytes::new(),
+            BodyTemplate::Form(template) => form(&present(template.render(bindings)?)?)?.into(),
             BodyTemplate::Json(template) => json::encode(&present(template.render(bindings)?)?).into(),
             BodyTemplate::Xml(template) => xml::encode(&present(template.render(bindings)?)?)
                 .map_err(RequestError::Encode)?
@@ -198,6 +202,37 @@ fn scalar(tree: &Tree<'_>, place: &'static str) -> Result<String, RequestError> 
     }
 }
 
+/// An HTML form; a list repeats its name. Source: WHATWG URL, application/x-www-form-urlencoded serializing.
+fn form(tree: &Tree<'_>) -> Result<String, RequestError> {
+    let mut text = String::new();
+    let mut pair = |name: &str, value: &str| {
+        for (separator, part) in [(if text.is_empty() { "" } else { "&" }, name), ("=", value)] {
+            text.push_str(separator);
+            for piece in utf8_percent_encode(part, FORM_COMPONENT) {
+                // Only a blank is encoded so, and alone.
+                text.push_str(if piece == "%20" { "+" } else { piece });
+            }
+        }
+    };
+    let Tree::Object(members) = tree else {
+        return Err(RequestError::Place("form"));
+    };
+    for (name, member) in members {
+        match member {
+            Tree::List(items) => items
+                .iter()
+                .try_for_each(|item| scalar(item, "form value").map(|value| pair(name, &value)))?,
+            Tree::Value(value) if value.is_array() => value.as_array().into_iter().flatten().try_for_each(|item| {
+                to_text(item)
+                    .map(|value| pair(name, &value))
+                    .ok_or(RequestError::Place("form value"))
+            })?,
+            _ => pair(name, &scalar(member, "form value")?),
+        }
+    }
+    Ok(text)
+}
+
 /// A body that is left out as a whole is an empty object: the compiler allows it only where the author wrote so.
 fn present(tree: Option<Tree<'_>>) -> Result<Tree<'_>, RequestError> {
     tree.ok_or(RequestError::Place("body"))
@@ -218,6 +253,9 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 
 /// Percent-encodes everything but the unreserved characters (RFC 3986 section 2.3), as the vendors' own signers do.
 const URI_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Percent-encodes what a form's names and values cannot hold. Source: WHATWG URL, application/x-www-form-urlencoded percent-encode set.
+const FORM_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 
 /// The values that stand for a call in expressions.
 #[derive(Clone, Debug, PartialEq)]
@@ -246,5 +284,33 @@ impl CallValues {
             }
         }
         bindings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn forms_keep_their_order_and_repeat_lists() {
+        let (list, nested) = (json!(["x", 2, true]), json!({ "a": 1 }));
+        let value = |value: Value| Tree::from(value);
+        let tree = Tree::Object(vec![
+            ("z b".into(), value(json!("a b&c=d+e~*-._é"))),
+            ("n".into(), value(json!(5))),
+            ("l".into(), (&list).into()),
+            ("t".into(), Tree::List(vec![value(json!("%"))])),
+            ("e".into(), value(json!(""))),
+        ]);
+        assert_eq!(form(&tree).unwrap(), "z+b=a+b%26c%3Dd%2Be%7E*-._%C3%A9&n=5&l=x&l=2&l=true&t=%25&e=");
+        assert_eq!(form(&Tree::Object(Vec::new())).unwrap(), "");
+        for bad in [
+            Tree::from(&list),
+            Tree::Object(vec![("a".into(), (&nested).into())]),
+            Tree::Object(vec![("a".into(), Tree::List(vec![(&nested).into()]))]),
+        ] {
+            assert!(matches!(form(&bad), Err(RequestError::Place(_))));
+        }
     }
 }

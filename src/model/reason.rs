@@ -41,6 +41,7 @@ pub enum Reason {
     TargetTooLong,
     TaskNotFound,
     TaskStateConflict,
+    Unauthenticated,
     UnknownAction,
     UnknownPath,
     UnknownProvider,
@@ -102,7 +103,7 @@ pub struct Facts {
 
 impl Reason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::ActionFailed,
         Self::BadVendorResponse,
         Self::BodyTooLarge,
@@ -131,6 +132,7 @@ impl Reason {
         Self::TargetTooLong,
         Self::TaskNotFound,
         Self::TaskStateConflict,
+        Self::Unauthenticated,
         Self::UnknownAction,
         Self::UnknownPath,
         Self::UnknownProvider,
@@ -284,6 +286,7 @@ impl Reason {
                 Vendor,
                 NO,
             ),
+            Self::Unauthenticated => row("UNAUTHENTICATED", "The caller has to prove who they are", 401, NotDone, Caller, NO),
             Self::UnknownAction => row("UNKNOWN_ACTION", "There is no such action", 404, NotDone, Caller, NO),
             Self::UnknownPath => row("UNKNOWN_PATH", "There is nothing at this path", 404, NotDone, Caller, NO),
             Self::UnknownProvider => row("UNKNOWN_PROVIDER", "There is no such provider", 404, NotDone, Caller, NO),

@@ -26,6 +26,7 @@ pub enum Metric {
     BuildInfo,
     HttpRefused,
     InFlightRequests,
+    Logins,
     Looks,
     RequestDuration,
     Requests,
@@ -74,10 +75,11 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BuildInfo,
         Self::HttpRefused,
         Self::InFlightRequests,
+        Self::Logins,
         Self::Looks,
         Self::RequestDuration,
         Self::Requests,
@@ -124,6 +126,13 @@ impl Metric {
                 Unit::Count,
                 &[],
                 "Requests that are being worked on",
+            ),
+            Self::Logins => row(
+                "taskgate_logins_total",
+                Kind::Counter,
+                Unit::Count,
+                &["credential", "result"],
+                "Logins at vendors: `ok`, `rejected` (the secret is bad) or `failed`",
             ),
             Self::Looks => row(
                 "taskgate_looks_total",
@@ -254,6 +263,11 @@ pub fn vendor_call_ended(provider: &str, action: &str, elapsed: Duration) {
     histogram!(Metric::VendorDuration.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).record(elapsed);
 }
 
+/// A login at a vendor ended; `result` is a word of the table.
+pub fn login_ended(credential: &str, result: &'static str) {
+    counter!(Metric::Logins.name(), "credential" => credential.to_owned(), "result" => result).increment(1);
+}
+
 /// A vendor's answer did not fit its schema.
 pub fn schema_drifted(provider: &str, action: &str) {
     counter!(Metric::SchemaDrift.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).increment(1);
@@ -351,6 +365,7 @@ mod tests {
             );
             request_ended(NONE, NONE, Outcome::Done, None, Duration::from_millis(3));
             vendor_call_ended("cheese", "stop", Duration::from_secs(2));
+            login_ended("cheese", "ok");
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
             look_begins("cheese", Purpose::Follow);
@@ -364,6 +379,7 @@ mod tests {
             r#"taskgate_vendor_duration_seconds_bucket{provider="cheese",action="stop",le="1"} 0"#,
             r#"taskgate_vendor_in_flight{provider="cheese"} 1"#,
             "taskgate_in_flight_requests 1",
+            r#"taskgate_logins_total{credential="cheese",result="ok"} 1"#,
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,

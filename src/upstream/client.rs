@@ -43,6 +43,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect::Connector;
+use super::credentials::Applied;
 use super::{failure, tls};
 use crate::layer::Exchange;
 use crate::model::call::{UpstreamReply, UpstreamRequest};
@@ -55,6 +56,8 @@ pub struct UpstreamClient {
     client: Client<Connector, Full<Bytes>>,
     endpoint: Endpoint,
     credentials: Option<(HeaderName, HeaderValue)>,
+    /// What only credentials may set.
+    reserved: Vec<HeaderName>,
     via: HeaderValue,
     limits: Limits,
 }
@@ -110,12 +113,13 @@ impl UpstreamClient {
             client,
             endpoint: connection.endpoint.clone(),
             credentials,
+            reserved: connection.credentials.header_names(),
             via,
             limits: limits.clone(),
         })
     }
 
-    /// Sends the request once and reads the whole answer, whatever its status.
+    /// Sends the request once, with the fixed credentials of the connection, and reads the whole answer, whatever its status.
     ///
     /// The connection has `limits.connect_timeout`, the exchange on it `limits.timeout`; the deadline cuts both.
     ///
@@ -123,11 +127,25 @@ impl UpstreamClient {
     ///
     /// As in the table of this module.
     pub async fn send(&self, request: UpstreamRequest, deadline: Instant) -> Result<Exchange, GatewayError> {
+        self.send_with(request, self.fixed(), deadline).await
+    }
+
+    /// The credentials of the connection, where they are fixed.
+    pub(super) fn fixed(&self) -> Applied {
+        self.credentials.clone().into_iter().collect()
+    }
+
+    /// Sends the request once with these credentials and no others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub(super) async fn send_with(&self, request: UpstreamRequest, applied: Applied, deadline: Instant) -> Result<Exchange, GatewayError> {
         let start = Instant::now();
         if deadline <= start {
             return Err(failure::out_of_time());
         }
-        let mut request = self.to_http(request).map_err(Unsendable::into_error)?;
+        let mut request = self.to_http(request, applied).map_err(Unsendable::into_error)?;
         let mut connection = capture_connection(&mut request);
         let flood = InterimLimit::watch(&mut request);
         let exchange = async {
@@ -174,7 +192,7 @@ impl UpstreamClient {
         }
     }
 
-    fn to_http(&self, request: UpstreamRequest) -> Result<Request<Full<Bytes>>, Unsendable> {
+    fn to_http(&self, request: UpstreamRequest, applied: Applied) -> Result<Request<Full<Bytes>>, Unsendable> {
         let UpstreamRequest {
             method,
             target,
@@ -201,8 +219,8 @@ impl UpstreamClient {
         if self.limits.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some((name, value)) = &self.credentials {
-            headers.insert(name.clone(), value.clone());
+        for (name, value) in applied {
+            headers.insert(name, value);
         }
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
@@ -213,9 +231,7 @@ impl UpstreamClient {
 
     /// Headers that frame the message, tell the way or prove who asks are not for routes to set.
     fn is_reserved(&self, name: &HeaderName) -> bool {
-        RESERVED.contains(name)
-            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-            || self.credentials.as_ref().is_some_and(|(credential, _)| credential == name)
+        RESERVED.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || self.reserved.contains(name)
     }
 
     async fn read(&self, response: Response<Incoming>) -> Result<UpstreamReply, GatewayError> {
@@ -267,6 +283,7 @@ impl fmt::Debug for UpstreamClient {
             client: _,
             endpoint,
             credentials,
+            reserved: _,
             via,
             limits,
         } = self;

@@ -3,11 +3,17 @@
 //! **Shape**: `ProviderService::send(Outbound { request, .. })` -> `Exchange { reply, elapsed }`, or a
 //! `GatewayError` that says truthfully whether anything may have happened.
 //!
-//! [`policy`] limits what is under way per provider, [`client`] sends one request once, `connect` and [`tls`] open the
-//! connection, `failure` says what a broken attempt means.
+//! [`policy`] limits what is under way per provider, [`credentials`] applies what proves who asks (`session` keeps what a `login`
+//! gave, `sign_sdk` and `sign_dated` sign), [`client`] sends one request once, `connect` and [`tls`] open the connection,
+//! `failure` says what a broken attempt means.
 
 pub mod client;
 mod connect;
+pub mod credentials;
 mod failure;
+mod login;
 pub mod policy;
+mod session;
+mod sign_dated;
+mod sign_sdk;
 pub mod tls;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::client::{ClientError, UpstreamClient};
+use super::credentials::{Applier, Keyring};
 use crate::layer::{Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -32,52 +33,86 @@ pub struct ProviderService {
 struct Lane {
     provider: String,
     client: Result<UpstreamClient, Vec<String>>,
+    /// Nothing where the client knows its fixed credentials itself.
+    applier: Option<Applier>,
     room: Semaphore,
     in_flight: usize,
 }
 
 impl ProviderService {
-    /// The way to `provider`; without a connection it answers every call with the variables that are missing.
+    /// The way to `provider`; without a connection it answers every call with the variables that are missing. Its credentials
+    /// share their state with nobody.
     ///
     /// # Errors
     ///
     /// [`ClientError`] as [`UpstreamClient::new`].
     pub fn new(provider: &str, connection: &Result<Connection, Vec<String>>, limits: &Limits, via: &str) -> Result<Self, ClientError> {
-        let client = match connection {
-            Ok(connection) => Ok(UpstreamClient::new(connection, limits, via)?),
-            Err(missing) => Err(missing.clone()),
-        };
-        Ok(Self::with_client(provider, client, limits))
+        Self::with_keyring(provider, connection, limits, via, &Keyring::default())
+    }
+
+    /// The way to `provider`, whose credentials share the state that the keyring has for their name.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] as [`UpstreamClient::new`].
+    pub fn with_keyring(
+        provider: &str,
+        connection: &Result<Connection, Vec<String>>,
+        limits: &Limits,
+        via: &str,
+        keyring: &Keyring,
+    ) -> Result<Self, ClientError> {
+        Ok(match connection {
+            Ok(connection) => {
+                let applier = keyring.applier(connection, via)?;
+                Self::build(provider, Ok(UpstreamClient::new(connection, limits, via)?), Some(applier), limits)
+            }
+            Err(missing) => Self::build(provider, Err(missing.clone()), None, limits),
+        })
     }
 
     /// The way to `provider` over a client that is there already, or the names of the variables that are missing.
     #[must_use]
     pub fn with_client(provider: &str, client: Result<UpstreamClient, Vec<String>>, limits: &Limits) -> Self {
+        Self::build(provider, client, None, limits)
+    }
+
+    fn build(provider: &str, client: Result<UpstreamClient, Vec<String>>, applier: Option<Applier>, limits: &Limits) -> Self {
         let room = Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS));
         Self {
             lane: Arc::new(Lane {
                 provider: provider.to_owned(),
                 client,
+                applier,
                 room,
                 in_flight: limits.in_flight,
             }),
         }
     }
 
-    /// Sends one request once, unless the provider is not configured or has no room.
+    /// Sends one request with its credentials, unless the provider is not configured or has no room. Once; a second time
+    /// only after the vendor refused the first one for a session that had ended.
     ///
     /// # Errors
     ///
-    /// `PROVIDER_NOT_CONFIGURED` and `PROVIDER_BUSY` before anything is sent; then as [`UpstreamClient::send`].
+    /// `PROVIDER_NOT_CONFIGURED` and `PROVIDER_BUSY` before anything is sent, those of the credentials; then as
+    /// [`UpstreamClient::send`].
     pub async fn send(&self, outbound: Outbound) -> Result<Exchange, GatewayError> {
         let lane = &*self.lane;
         let client = lane.client.as_ref().map_err(|missing| not_configured(missing))?;
         let _permit = lane.room.try_acquire().map_err(|_| busy(lane.in_flight))?;
         let _counted = metrics::vendor_call_begins(&lane.provider);
-        let start = Instant::now();
-        let result = client.send(outbound.request, outbound.context.deadline).await;
-        metrics::vendor_call_ended(&lane.provider, &outbound.route.action, start.elapsed());
-        result
+        let (deadline, route) = (outbound.context.deadline, Arc::clone(&outbound.route));
+        let send = |request, applied| async {
+            let start = Instant::now();
+            let result = client.send_with(request, applied, deadline).await;
+            metrics::vendor_call_ended(&lane.provider, &route.action, start.elapsed());
+            result
+        };
+        match &lane.applier {
+            Some(applier) => applier.exchange(outbound, send).await,
+            None => send(outbound.request, client.fixed()).await,
+        }
     }
 }
 

@@ -107,13 +107,14 @@ pub(crate) static ANSWER: LazyLock<Schema> = LazyLock::new(|| canonical(include_
 pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/problem.json")));
 
 /// The headers that taskgate sends.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "accept-encoding",
     "allow",
     "cache-control",
     "content-type",
     "preference-applied",
     "retry-after",
+    "www-authenticate",
     "x-request-id",
 ];
 /// The framing.

@@ -222,13 +222,15 @@ const FAULTS: [(&str, &str); 30] = [
 ];
 
 /// Where a vendor's own words, or its everyday answer, mean something else than the general rule.
-const EXCEPTIONS: [(&str, &str, &str); 7] = [
+const EXCEPTIONS: [(&str, &str, &str); 8] = [
     // Its error body under a 200: neither a success nor a failure that it would own up to.
     ("cfw", "failure", "502 BAD_VENDOR_RESPONSE"),
     ("hss", "failure", "502 BAD_VENDOR_RESPONSE"),
     // Its success is a 200 without a body, so there is nothing to lose and nothing to drip.
     ("hss", "drip:400ms", "202 accepted"),
     ("hss", "empty", "202 accepted"),
+    // It has taken the password before: too many sessions.
+    ("prime", "status:401,body=empty", "503 VENDOR_RATE_LIMITED"),
     // It sends who is not logged in to a page.
     ("prime", "redirect", "502 VENDOR_AUTH"),
     // A 500 of its REST layer is plain text that may be empty.

@@ -5,6 +5,7 @@
 //! | `cases` | every shipped case, as it stands in `cases/` | stack |
 //! | `sixth` | a vendor that nobody knew, added by YAML, schemas and cases alone | stack and sockets |
 //! | `config` | bad routes and the exact text of their faults | compiler |
+//! | `credentials` | logins, expiry, signatures, handed-on headers | sockets |
 //! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
 //! | `wire` | the gateway and the simulators over real sockets | sockets |
 //! | `faults` | every fault of a vendor, for every provider | sockets |
@@ -23,6 +24,7 @@ mod caller;
 mod cases;
 mod cli;
 mod config;
+mod credentials;
 mod docs_examples;
 mod faults;
 mod program;

@@ -69,12 +69,13 @@ async fn serve_without_a_variable_lists_what_is_missing_and_answers() {
     let caller = Caller::new(gateway.address("listening on ").await);
     let admin = Caller::new(gateway.address("admin on ").await);
     for line in [
-        "cfw (missing CFW_ENDPOINT, HUAWEI_PROJECT_ID, HUAWEI_TOKEN)",
-        "dbss (missing DBSS_ENDPOINT, HUAWEI_PROJECT_ID, HUAWEI_TOKEN)",
-        "hss (missing HSS_ENDPOINT, HUAWEI_PROJECT_ID, HUAWEI_TOKEN)",
+        "cfw (missing CFW_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
+        "dbss (missing DBSS_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
+        "hss (missing HSS_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
         "prime (missing PRIME_ENDPOINT, PRIME_PASSWORD, PRIME_USER)",
-        "zstack (missing ZSTACK_ENDPOINT, ZSTACK_SESSION)",
+        "zstack (missing ZSTACK_ACCESS_KEY_ID, ZSTACK_ACCESS_KEY_SECRET, ZSTACK_ENDPOINT, ZSTACK_TIME_ZONE; {zstack})",
     ] {
+        let line = line.replace("{huawei}", HUAWEI_WAYS).replace("{zstack}", ZSTACK_WAYS);
         assert_eq!(gateway.line("not configured: ").await, line);
     }
     for call in everyday() {
@@ -219,3 +220,8 @@ async fn simulate_plays_any_vendor_from_its_cases() {
     gateway.terminate().await;
     vendor.terminate().await;
 }
+
+const HUAWEI_WAYS: &str = "credentials are one of HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY \
+     | HUAWEI_DOMAIN, HUAWEI_IAM_ENDPOINT, HUAWEI_PASSWORD, HUAWEI_USER | HUAWEI_TOKEN";
+const ZSTACK_WAYS: &str = "credentials are one of ZSTACK_ACCESS_KEY_ID, ZSTACK_ACCESS_KEY_SECRET, ZSTACK_TIME_ZONE \
+     | ZSTACK_ACCOUNT, ZSTACK_ENDPOINT, ZSTACK_PASSWORD | ZSTACK_SESSION";

@@ -1,0 +1,315 @@
+//! Applies a provider's credentials to its requests, one scheme after the other.
+//!
+//! **Shape**: [`Outbound`] without credentials -> the request with them, sent -> [`Exchange`]; where the vendor says that a
+//! session has ended, once more with a new one.
+//!
+//! **Invariants**: a request is sent twice at most, and the second time only after the vendor has said that it did not take the
+//! first one. Credentials with one name share one session, over all providers.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::client::{ClientError, UpstreamClient};
+use super::session::Session;
+use super::{login, sign_dated, sign_sdk};
+use crate::layer::{CredentialUse, Exchange, Outbound};
+use crate::mapping::expression::Bindings;
+use crate::model::call::{UpstreamReply, UpstreamRequest};
+use crate::model::error::{GatewayError, VendorFault};
+use crate::model::reason::Reason;
+use crate::route::credentials::{BasicPlan, SessionPlan};
+use crate::route::{Connection, Credentials, Endpoint, Limits, RouteTable};
+
+/// The credentials of a gateway that have a state, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Keyring {
+    by_name: HashMap<String, Arc<Keeper>>,
+}
+
+/// What applies the credentials of one provider.
+#[derive(Clone, Debug)]
+pub(super) struct Applier {
+    endpoint: Endpoint,
+    keeper: Arc<Keeper>,
+}
+
+/// The credentials, with what has become of them.
+#[derive(Debug)]
+enum Keeper {
+    Basic { plan: Arc<BasicPlan>, accepted: AtomicBool },
+    Session(Box<KeptSession>),
+    Stateless(Credentials),
+}
+
+#[derive(Debug)]
+struct KeptSession {
+    plan: Arc<SessionPlan>,
+    session: Session,
+    client: UpstreamClient,
+}
+
+impl Keyring {
+    /// The credentials of all providers that are configured. Nobody logs in before the first call.
+    ///
+    /// # Errors
+    /// [`ClientError`] where the client of a login cannot be made.
+    pub fn new(table: &RouteTable, via: &str) -> Result<Self, ClientError> {
+        let mut by_name = HashMap::new();
+        for connection in table.providers.values().filter_map(|provider| provider.connection.as_ref().ok()) {
+            if let Some(name) = name(&connection.credentials)
+                && !by_name.contains_key(name)
+            {
+                by_name.insert(name.to_owned(), Arc::new(Keeper::new(&connection.credentials, via)?));
+            }
+        }
+        Ok(Self { by_name })
+    }
+
+    /// What applies the credentials of this connection; a state of its own where the ring does not know their name.
+    pub(super) fn applier(&self, connection: &Connection, via: &str) -> Result<Applier, ClientError> {
+        let known = name(&connection.credentials).and_then(|name| self.by_name.get(name));
+        let keeper = match known {
+            Some(keeper) => Arc::clone(keeper),
+            None => Arc::new(Keeper::new(&connection.credentials, via)?),
+        };
+        Ok(Applier {
+            endpoint: connection.endpoint.clone(),
+            keeper,
+        })
+    }
+
+    /// Ends all sessions at their vendors, within `limit`; what does not end by then ends by itself.
+    pub async fn log_out(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let sessions = self.by_name.values().filter_map(|keeper| match &**keeper {
+            Keeper::Session(kept) if kept.plan.logout.is_some() => Some(kept),
+            Keeper::Basic { .. } | Keeper::Session(_) | Keeper::Stateless(_) => None,
+        });
+        join_all(sessions.map(|kept| async move {
+            if let Some(token) = kept.session.close(deadline).await {
+                login::log_out(&kept.plan, &kept.client, &token.text, deadline).await;
+            }
+        }))
+        .await;
+    }
+}
+
+fn name(credentials: &Credentials) -> Option<&str> {
+    match credentials {
+        Credentials::Basic(plan) => Some(&plan.name),
+        Credentials::Session(plan) => Some(&plan.name),
+        Credentials::DatedAccessKey(_)
+        | Credentials::Header(..)
+        | Credentials::None
+        | Credentials::Passthrough(_)
+        | Credentials::SdkHmacSha256(_) => None,
+    }
+}
+
+impl Keeper {
+    fn new(credentials: &Credentials, via: &str) -> Result<Self, ClientError> {
+        Ok(match credentials {
+            Credentials::Basic(plan) => Self::Basic {
+                plan: Arc::clone(plan),
+                accepted: AtomicBool::new(false),
+            },
+            Credentials::Session(plan) => {
+                let connection = Connection {
+                    endpoint: plan.endpoint.clone(),
+                    credentials: Credentials::None,
+                };
+                // Logins are rare: a kept connection would mostly be found closed.
+                let limits = Limits {
+                    close: true,
+                    ..Limits::default()
+                };
+                let client = UpstreamClient::new(&connection, &limits, via)?;
+                let door = (Arc::clone(plan), client.clone());
+                let log_in = move || {
+                    let (plan, client) = door.clone();
+                    Box::pin(async move { login::log_in(&plan, &client).await }) as _
+                };
+                Self::Session(Box::new(KeptSession {
+                    session: Session::new(&plan.name, plan.remember, Arc::new(log_in)),
+                    plan: Arc::clone(plan),
+                    client,
+                }))
+            }
+            Credentials::DatedAccessKey(_)
+            | Credentials::Header(..)
+            | Credentials::None
+            | Credentials::Passthrough(_)
+            | Credentials::SdkHmacSha256(_) => Self::Stateless(credentials.clone()),
+        })
+    }
+}
+
+/// The headers that prove who asks.
+pub(super) type Applied = Vec<(HeaderName, HeaderValue)>;
+
+impl Applier {
+    /// Sends the call with its credentials, each time through `send`.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` without the caller's header, those of a login, `VENDOR_RATE_LIMITED` by the plan's `limited`; then as `send`.
+    pub(super) async fn exchange<S, F>(&self, outbound: Outbound, send: S) -> Result<Exchange, GatewayError>
+    where
+        S: Fn(UpstreamRequest, Applied) -> F,
+        F: Future<Output = Result<Exchange, GatewayError>>,
+    {
+        if outbound.credentials == CredentialUse::None {
+            return send(outbound.request, Applied::new()).await;
+        }
+        match &*self.keeper {
+            Keeper::Basic { plan, accepted } => {
+                let exchange = send(outbound.request, vec![(http::header::AUTHORIZATION, plan.value.clone())]).await?;
+                if exchange.reply.status.is_success() {
+                    accepted.store(true, Ordering::Relaxed);
+                } else if accepted.load(Ordering::Relaxed) && plan.limited.as_ref().is_some_and(|test| test.holds(&exchange.reply)) {
+                    return Err(limited(&exchange.reply));
+                }
+                Ok(exchange)
+            }
+            Keeper::Session(kept) => kept.exchange(outbound, send).await,
+            Keeper::Stateless(Credentials::Passthrough(name)) => {
+                let value = passed(&outbound.context.credentials.passed, name)?;
+                let exchange = send(outbound.request, vec![(name.clone(), value)]).await?;
+                if exchange.reply.status == StatusCode::UNAUTHORIZED {
+                    let detail = format!("the vendor does not accept the `{name}` that the caller sent");
+                    return Err(unauthenticated(name, detail).with_vendor(fault(&exchange.reply)));
+                }
+                Ok(exchange)
+            }
+            Keeper::Stateless(credentials) => {
+                let mut request = outbound.request;
+                let applied = sign(credentials, &mut request, &self.endpoint, Timestamp::now())?;
+                send(request, applied).await
+            }
+        }
+    }
+}
+
+impl KeptSession {
+    async fn exchange<S, F>(&self, outbound: Outbound, send: S) -> Result<Exchange, GatewayError>
+    where
+        S: Fn(UpstreamRequest, Applied) -> F,
+        F: Future<Output = Result<Exchange, GatewayError>>,
+    {
+        let Outbound { context, request, .. } = outbound;
+        let (deadline, used) = (context.deadline, &context.credentials.session);
+        let renewed = match outbound.credentials {
+            CredentialUse::Renewed => self.session.renewed(used.load(Ordering::Relaxed), deadline).await?,
+            CredentialUse::None | CredentialUse::Normal => None,
+        };
+        let token = match renewed {
+            Some(token) => token,
+            None => self.session.token(deadline).await?,
+        };
+        used.store(token.serial, Ordering::Relaxed);
+        let apply = |value: &HeaderValue| vec![(self.plan.header.clone(), value.clone())];
+        let exchange = send(request.clone(), apply(&token.value)).await?;
+        if !self.has_expired(&exchange.reply) {
+            return Ok(exchange);
+        }
+        let Some(fresh) = self.session.renewed(token.serial, deadline).await? else {
+            return Ok(exchange);
+        };
+        used.store(fresh.serial, Ordering::Relaxed);
+        let exchange = send(request, apply(&fresh.value)).await?;
+        if self.has_expired(&exchange.reply) {
+            self.session.did_not_help(fresh.serial);
+        }
+        Ok(exchange)
+    }
+
+    fn has_expired(&self, reply: &UpstreamReply) -> bool {
+        self.plan.expired.as_ref().is_some_and(|test| test.holds(reply))
+    }
+}
+
+/// What a scheme without a state adds to a request; a signature makes the request's query canonical.
+fn sign(credentials: &Credentials, request: &mut UpstreamRequest, endpoint: &Endpoint, now: Timestamp) -> Result<Applied, GatewayError> {
+    match credentials {
+        Credentials::DatedAccessKey(key) => sign_dated::sign(request, endpoint, key, now),
+        Credentials::SdkHmacSha256(key) => sign_sdk::sign(request, endpoint, key, now),
+        Credentials::Basic(_) | Credentials::Header(..) | Credentials::None | Credentials::Passthrough(_) | Credentials::Session(_) => {
+            Ok(credentials
+                .as_header()
+                .map(|(name, value)| (name, value.clone()))
+                .into_iter()
+                .collect())
+        }
+    }
+}
+
+/// What the credentials would add to the request now, for people: secrets are marked sensitive, and what a login or the caller
+/// would give is made up.
+///
+/// # Errors
+/// As the signature of the scheme.
+pub fn preview(
+    credentials: &Credentials,
+    request: &mut UpstreamRequest,
+    endpoint: &Endpoint,
+) -> Result<Vec<(HeaderName, HeaderValue)>, GatewayError> {
+    let mut made_up = HeaderValue::from_static("made-up");
+    made_up.set_sensitive(true);
+    match credentials {
+        Credentials::Passthrough(name) => Ok(vec![(name.clone(), made_up)]),
+        Credentials::Session(plan) => {
+            let token = Value::from("made-up");
+            let text = plan.value.render_text(&Bindings::new().with("token", &token)).ok().flatten();
+            let mut value = text.and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or(made_up);
+            value.set_sensitive(true);
+            Ok(vec![(plan.header.clone(), value)])
+        }
+        Credentials::Basic(_)
+        | Credentials::DatedAccessKey(_)
+        | Credentials::Header(..)
+        | Credentials::None
+        | Credentials::SdkHmacSha256(_) => sign(credentials, request, endpoint, Timestamp::now()),
+    }
+}
+
+/// The caller's header, which has to be there once.
+fn passed(headers: &HeaderMap, name: &HeaderName) -> Result<HeaderValue, GatewayError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value.clone()),
+        _ => Err(unauthenticated(
+            name,
+            format!("this provider takes the caller's own `{name}`: it has to be there exactly once"),
+        )),
+    }
+}
+
+fn unauthenticated(name: &HeaderName, detail: String) -> GatewayError {
+    GatewayError::new(Reason::Unauthenticated, detail).with_metadata("header", name.as_str())
+}
+
+fn limited(reply: &UpstreamReply) -> GatewayError {
+    let detail = "the vendor has accepted these credentials before: it has too many sessions or calls of them for now";
+    GatewayError::new(Reason::VendorRateLimited, detail)
+        .with_vendor(fault(reply))
+        .with_retry_after(LIMITED_RETRY_AFTER)
+}
+
+fn fault(reply: &UpstreamReply) -> VendorFault {
+    VendorFault {
+        status: reply.status.as_u16(),
+        ..VendorFault::default()
+    }
+}
+
+/// A session of a call without keep-alive ends with the call, within a second or two.
+const LIMITED_RETRY_AFTER: Duration = Duration::from_secs(2);
