@@ -21,7 +21,7 @@ use crate::mapping::request::RequestError;
 use crate::mapping::template::to_text;
 use crate::model::call::{TaskCall, UpstreamRequest};
 use crate::model::error::GatewayError;
-use crate::route::{LOOK, Provider, Route};
+use crate::route::{Credentials, LOOK, Provider, Route};
 use crate::schema;
 use crate::upstream::credentials;
 
@@ -186,11 +186,9 @@ fn write(provider: &Provider, route: &Route, mut request: UpstreamRequest) -> Re
     if let Ok(connection) = &provider.connection {
         prefix = &connection.endpoint.prefix;
         headers.push(("host".to_owned(), connection.endpoint.authority.to_string()));
-        let applied = if route.request.bare {
-            Vec::new()
-        } else {
-            credentials::preview(&connection.credentials, &mut request, &connection.endpoint).map_err(|error| refused(&error))?
-        };
+        let bare = Credentials::None;
+        let used = if route.request.bare { &bare } else { &connection.credentials };
+        let applied = credentials::preview(used, &mut request, &connection.endpoint).map_err(|error| refused(&error))?;
         for (name, value) in applied {
             let shown = if value.is_sensitive() {
                 MASK.to_owned()

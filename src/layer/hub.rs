@@ -6,17 +6,20 @@
 //! - Two looks with the same request begin at least the route's interval apart, whoever asks for them, also when nobody
 //!   waited in between; a vendor that says "later" is given that time.
 //! - Nobody gets a look that began before they came: it may show what was before their action.
+//! - Who hands credentials of their own on shares looks only with themselves.
 //! - Whoever waits does the looking, one at a time, in the order of their coming. No waiter, no look: there is no task that could outlive them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::errand::Look;
 use crate::mapping::look::Page;
-use crate::model::call::UpstreamRequest;
 use crate::model::error::GatewayError;
+use crate::route::Credentials;
 
 /// How time passes between two looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,10 +41,12 @@ pub struct Hub {
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
 }
 
-/// Two requests are the same when all that is sent is.
+/// Two requests are the same when all that is sent is, and it is sent as the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct LaneKey {
     provider: String,
+    /// The caller's own credentials, where they are handed on: nobody sees what was shown to another one. Prints as `Sensitive`.
+    passed: Option<HeaderValue>,
     target: String,
     rest: Vec<u8>,
 }
@@ -92,14 +97,15 @@ impl Hub {
         }
     }
 
-    /// A place among those who wait for what `request` shows.
+    /// A place among those who wait for what a look shows; `passed` are the headers of the caller that credentials may hand on.
     #[must_use]
-    pub fn watch(&self, provider: &str, request: &UpstreamRequest, every: Duration, until: Instant) -> Watch {
+    pub fn watch(&self, look: &Look, passed: &HeaderMap, until: Instant) -> Watch {
         let now = Instant::now();
+        let every = look.task.every;
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         // A lane that nobody is at is kept until its next look may begin, so that the interval holds for the next one who comes.
         lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || *lane.busy_until.lock().unwrap_or_else(PoisonError::into_inner) > now);
-        let lane = lanes.entry(LaneKey::new(provider, request)).or_insert_with(|| {
+        let lane = lanes.entry(LaneKey::new(look, passed)).or_insert_with(|| {
             Arc::new(Lane {
                 every,
                 last: tokio::sync::Mutex::default(),
@@ -128,7 +134,11 @@ impl Hub {
 }
 
 impl LaneKey {
-    fn new(provider: &str, request: &UpstreamRequest) -> Self {
+    fn new(Look { provider, request, .. }: &Look, passed: &HeaderMap) -> Self {
+        let passed = match provider.connection.as_ref().map(|connection| &connection.credentials) {
+            Ok(Credentials::Passthrough(name)) => passed.get(name).cloned(),
+            _ => None,
+        };
         let mut rest = format!("{}\n", request.method).into_bytes();
         for (name, value) in &request.headers {
             rest.extend_from_slice(name.as_str().as_bytes());
@@ -139,7 +149,11 @@ impl LaneKey {
         rest.push(b'\n');
         rest.extend_from_slice(&request.body);
         Self {
-            provider: provider.to_owned(),
+            provider: provider.name.clone(),
+            passed: passed.map(|mut value| {
+                value.set_sensitive(true);
+                value
+            }),
             target: request.target.clone(),
             rest,
         }

@@ -265,7 +265,7 @@ where
 
     async fn follow_task(&mut self, settles: &Settles, task: &Arc<Task>, accepted: Answer, until: Instant) -> Result<Answer, GatewayError> {
         let Ok(look) = self.look_errand(task) else { return Ok(accepted) };
-        let mut watch = self.hub.watch(&self.call.provider.name, &look.request, task.every, until);
+        let mut watch = self.hub.watch(&look, &self.context.credentials.passed, until);
         let mut answer = accepted;
         let mut before: Option<TaskState> = None;
         loop {
