@@ -17,6 +17,7 @@ use super::environment::Environment;
 use super::file;
 use super::place::Path;
 use super::placeholder::{Piece, pieces};
+use super::sources::Sources;
 use super::yaml::Node;
 use crate::mapping::expression::{Expression, Step};
 use crate::route::{Connection, Credentials, Endpoint};
@@ -35,6 +36,7 @@ impl Deployment {
         provider: &file::Provider,
         credential: Option<&file::Credential>,
         environment: &Environment,
+        sources: &Sources,
         faults: &mut Diagnostics,
     ) -> Self {
         let mut reader = Reader {
@@ -51,10 +53,16 @@ impl Deployment {
             }
         }
         let credentials = credential.map_or(Some(Credentials::None), |credential| reader.credentials(credential));
+        let trust = provider.tls.as_ref().map(|tls| reader.trust(tls, endpoint.as_ref(), sources));
+        let trust = trust.unwrap_or_default();
         reader.missing.sort_unstable();
         reader.missing.dedup();
         let connection = match (endpoint, credentials) {
-            (Some(endpoint), Some(credentials)) if reader.missing.is_empty() => Ok(Connection { endpoint, credentials }),
+            (Some(endpoint), Some(credentials)) if reader.missing.is_empty() => Ok(Connection {
+                endpoint,
+                credentials,
+                trust,
+            }),
             _ => Err(reader.missing),
         };
         Self { connection, scope }
@@ -63,21 +71,23 @@ impl Deployment {
 
 /// May a value stand in the file itself?
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Literals {
+pub(super) enum Literals {
+    /// It may.
     Allowed,
     /// A secret has no place in a file that is read, copied and reviewed.
     Refused,
 }
 
-struct Reader<'a> {
+/// Reads what depends on the environment.
+pub(super) struct Reader<'a> {
     environment: &'a Environment,
-    faults: &'a mut Diagnostics,
-    missing: Vec<String>,
+    pub(super) faults: &'a mut Diagnostics,
+    pub(super) missing: Vec<String>,
 }
 
 impl Reader<'_> {
     /// The text with its variables put in; `None` where one is missing or the text has a fault.
-    fn text(&mut self, node: &Node, path: &Path, literals: Literals) -> Option<SecretString> {
+    pub(super) fn text(&mut self, node: &Node, path: &Path, literals: Literals) -> Option<SecretString> {
         if node.is_refused() {
             return None;
         }

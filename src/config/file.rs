@@ -12,12 +12,14 @@ use http::header::HeaderName;
 use crate::config::diagnostic::Diagnostics;
 pub use crate::config::fields::Keys;
 use crate::config::fields::{self, Fields, Item};
+pub use crate::config::file_like::SITE_KEYS;
 pub use crate::config::file_provider::{
     ACTION_KEYS, Action, Connection, INTEGER_ID_KEYS, Id, LIMITS_KEYS, Limits, PROVIDER_KEYS, Provider, STRING_ID_KEYS,
 };
 pub use crate::config::file_route::{
     ITEMS_KEYS, Items, OUTCOME_KEYS, OutcomeRule, REPLY_KEYS, REQUEST_KEYS, Reply, ReplyBody, Request, RequestBody, RuleKind, StatusPattern,
 };
+pub use crate::config::file_tls::{CLIENT_CERT_KEYS, ClientCert, TLS_KEYS, Tls};
 use crate::config::place::{Path, Place, Span, Spanned};
 use crate::config::yaml::{Key, Node, NodeValue};
 
@@ -94,6 +96,8 @@ pub struct FaultTable {
     pub message: Vec<Node>,
     /// Templates for the vendor's id of the exchange.
     pub request_id: Vec<Node>,
+    /// Where a message ends: what follows one of these texts is not handed on.
+    pub cut_after: Vec<Spanned<String>>,
     /// Rules before the codes.
     pub rules: Vec<FaultRule>,
     /// Code to reason.
@@ -156,7 +160,7 @@ impl File {
                 .into_iter()
                 .map(|(key, item)| decoder.fault_table(&key, item))
                 .collect(),
-            providers: providers.into_iter().map(|(key, item)| decoder.provider(&key, item)).collect(),
+            providers: decoder.providers(providers),
         }
     }
 
@@ -286,6 +290,11 @@ impl Decoder<'_> {
         };
         let (code, message) = (templates("code", self), templates("message", self));
         let request_id = templates("request_id", self);
+        let cut_after = fields
+            .items("cut_after", self.faults)
+            .into_iter()
+            .filter_map(|item| fields::take_text(item, self.faults))
+            .collect();
         let rules = fields
             .items("rules", self.faults)
             .into_iter()
@@ -308,6 +317,7 @@ impl Decoder<'_> {
             code,
             message,
             request_id,
+            cut_after,
             rules,
             codes,
             families,
@@ -467,7 +477,7 @@ const ANY_SCHEME_KEYS: Keys = Keys {
 pub const FAULTS_KEYS: Keys = Keys {
     what: "a fault table",
     required: &[],
-    optional: &["code", "message", "request_id", "rules", "codes", "families"],
+    optional: &["code", "message", "request_id", "cut_after", "rules", "codes", "families"],
 };
 /// One of the `rules` of a fault table.
 pub const FAULT_RULE_KEYS: Keys = Keys {

@@ -21,9 +21,12 @@ pub mod yaml;
 
 mod compile_route;
 mod deployment;
+mod deployment_tls;
 mod fields;
+mod file_like;
 mod file_provider;
 mod file_route;
+mod file_tls;
 mod flatten;
 #[cfg(test)]
 mod keys_tests;
