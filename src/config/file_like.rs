@@ -1,6 +1,6 @@
 //! Providers that are like another one: several sites of one vendor.
 //!
-//! **Shape**: `prime-eu: { like: prime, endpoint: … }` -> the provider `prime` with another endpoint.
+//! **Shape**: `acme-eu: { like: acme, endpoint: … }` -> the provider `acme` with another endpoint.
 //!
 //! **Invariants**: nodes are put together before anything is read, so that a site knows every key that a provider knows. What
 //! a site takes over keeps its place: a fault in it points at the line of the base. The base is read first, so that a fault that

@@ -187,3 +187,51 @@ const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 /// Context-specific, constructed, number 0.
 const VERSION: u8 = 0xa0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::pem::PemObject as _;
+
+    const PIN: &str = include_str!("../../tests/tls/site/server.pin");
+
+    fn certificate(text: &str) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_key_of_a_certificate_of_any_version() {
+        for text in [
+            include_str!("../../tests/tls/valid.pem"),
+            include_str!("../../tests/tls/site/self_signed_authority.pem"),
+            include_str!("../../tests/tls/site/version_1.pem"),
+        ] {
+            assert_eq!(Pin::of_certificate(&certificate(text)).unwrap().to_string(), PIN.trim());
+        }
+    }
+
+    #[test]
+    fn a_broken_certificate_has_no_key() {
+        let whole = certificate(include_str!("../../tests/tls/valid.pem"));
+        for end in 0..whole.len() {
+            let part = CertificateDer::from(whole.get(..end).unwrap());
+            assert_eq!(public_key(&part), None, "{end}");
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.to_vec();
+            bytes[at] ^= 0xff;
+            // Whatever it finds, it finds it without a panic, and inside the certificate.
+            let broken = CertificateDer::from(bytes);
+            assert!(public_key(&broken).is_none_or(|key| key.len() < whole.len()));
+        }
+        for bytes in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x84, 0, 0, 0, 1],
+            &[0x30, 0x80, 0, 0],
+            &[0x30, 0x83, 0xff, 0xff, 0xff],
+        ] {
+            assert_eq!(public_key(&CertificateDer::from(bytes)), None);
+        }
+    }
+}
