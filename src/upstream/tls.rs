@@ -1,6 +1,6 @@
 //! What a failed handshake means, in words that help; and the settings of a connection for callers that make their own.
 //!
-//! **Invariants**: there is no way to switch verification off ([`Trust`](crate::trust::Trust)).
+//! **Invariants**: there is no way to switch verification off ([`Trust`]).
 
 use std::error::Error;
 use std::io;
