@@ -1,4 +1,33 @@
 //! taskgate: one endpoint that stops or retries a task at any vendor, and says truthfully what happened.
+//!
+//! **Shape**: what a request passes, in order, and what it is there:
+//!
+//! ```text
+//! server    a connection           -> http::Request         limits; broken HTTP is answered here
+//! observe   http::Request          -> + id and deadline     way back: one log line, metrics, http::Response
+//! rescue    Result                 -> Spoken                errors, foreign errors and panics get our voice
+//! admit     http::Request          -> TaskCall              path, codec::json
+//! resolve   TaskCall               -> RoutedCall            route
+//! validate  RoutedCall             -> ValidCall             schema
+//! translate ValidCall              -> Outbound              mapping::request, codec
+//! dispatch  Outbound               -> the provider's lane
+//! upstream  UpstreamRequest        -> UpstreamReply         one attempt, never a second
+//! translate Exchange               -> Answer                codec, mapping::reply, mapping::fault
+//! ```
+//!
+//! [`stack`] is the list of the stages; [`config`] compiles `routes.yaml` into the [`route::RouteTable`] that they read.
+//!
+//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`schema`], [`mapping`], [`route`]; [`config`]; [`layer`] and [`stack`];
+//! [`upstream`], [`telemetry`], [`server`], [`admin`], [`gateway`]; [`simulate`] apart; [`cli`] around all. `ARCHITECTURE.md` has the map and
+//! what is absent on purpose.
+//!
+//! ```
+//! use taskgate::config::{compile::compile, environment::Environment, shipped};
+//!
+//! // The routes that the binary carries; without any variable no provider is configured.
+//! let compiled = compile(&shipped::sources(), shipped::ROUTES_FILE, &Environment::default()).expect("the shipped routes are sound");
+//! assert!(compiled.table.providers.values().all(|provider| provider.connection.is_err()));
+//! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold"))]
 
 pub mod admin;

@@ -60,10 +60,12 @@ impl Schema {
             let below = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
             match error.kind() {
                 ValidationErrorKind::AdditionalProperties { unexpected } => {
-                    violations.extend(unexpected.iter().map(|name| Violation {
-                        pointer: below(name),
-                        detail: "this member is not known here".to_owned(),
-                    }));
+                    violations.extend(unexpected.iter().map(|name| Violation::unknown(below(name))));
+                }
+                // An object without any `properties`: the library names the object and says `False schema`.
+                ValidationErrorKind::FalseSchema if error.schema_path().to_string().ends_with("/additionalProperties") => {
+                    let members = value.pointer(&at).and_then(Value::as_object);
+                    violations.extend(members.into_iter().flatten().map(|(name, _)| Violation::unknown(below(name))));
                 }
                 ValidationErrorKind::Required { property } => violations.push(Violation {
                     pointer: below(property.as_str().unwrap_or_default()),
@@ -79,6 +81,15 @@ impl Schema {
             }
         }
         violations
+    }
+}
+
+impl Violation {
+    fn unknown(pointer: String) -> Self {
+        Self {
+            pointer,
+            detail: "this member is not known here".to_owned(),
+        }
     }
 }
 
@@ -214,6 +225,15 @@ mod tests {
         pointers.sort_unstable();
         assert_eq!(pointers, ["/a~1b", "/force", "/scope/instance"]);
         assert!(violations.iter().all(|v| !v.detail.contains("s3cret")), "{violations:?}");
+    }
+
+    #[test]
+    fn an_object_without_members_names_those_that_it_does_not_know() {
+        let schema = Schema::compile(&json!({ "type": "object", "additionalProperties": false })).unwrap();
+        let violations = schema.violations(&json!({ "force": true, "x": {} }));
+        let pointers: Vec<_> = violations.iter().map(|v| v.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/force", "/x"]);
+        assert_eq!(violations[0].detail, "this member is not known here");
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub(super) async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
     let played = play_all(&sources, &routes, args.filter.as_deref())
         .await
         .map_err(|rejected| super::rejected_text(&rejected))?;
+    if let (Some(filter), true) = (&args.filter, played.is_empty()) {
+        // Nothing played is nothing proven.
+        return Err(CliError::Refused(format!("there is no case whose path contains `{filter}`")));
+    }
     let failed = played.iter().filter(|played| !played.differences.is_empty()).count();
     let mut text = String::new();
     for Played { case, differences, .. } in &played {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::serve::{self, GatewayArgs};
-use super::{CliError, LogArgs, print};
+use super::{CliError, LogArgs, StopSignals, print};
 use crate::config::compile::compile;
 use crate::config::environment::Environment;
 use crate::config::shipped::{self, ROUTES_FILE};
@@ -33,10 +33,11 @@ pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::system("the simulators do not start", error))?;
     let environment: Environment = simulators.environment().into_iter().collect();
     let compiled = compile(&shipped::sources(), ROUTES_FILE, &environment).map_err(|rejected| super::rejected_text(&rejected))?;
+    let signals = StopSignals::catch()?;
     let gateway = args.gateway.start(&compiled).await?;
     serve::announce(&gateway, &compiled)?;
     print(&what_to_try(&gateway.address().to_string()))?;
-    let code = serve::finish(gateway).await;
+    let code = serve::finish(gateway, signals).await;
     simulators.shutdown().await;
     code
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::compile::{Compiled, Rejected, compile};
 use crate::config::environment::Environment;
@@ -187,13 +188,28 @@ fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// Waits for the first SIGINT or SIGTERM.
-async fn stop_signal() -> Result<(), CliError> {
-    let cannot = |error| CliError::system("signals cannot be received", error);
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(cannot)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupt = tokio::signal::ctrl_c() => interrupt.map_err(cannot),
+/// SIGINT and SIGTERM from the moment on that this is made, whether somebody waits for them or not. Made before anything listens:
+/// a signal that comes right after the start must not find the system's own way, which ends the process under its calls.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn catch() -> Result<Self, CliError> {
+        let catch = |kind| signal(kind).map_err(|error| CliError::system("signals cannot be received", error));
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
@@ -245,29 +261,40 @@ Make it yours:
   taskgate serve --routes gate/routes.yaml";
 
 const SERVE_HELP: &str = "\
-Where vendors are and as whom they are called comes from the environment; a provider whose variables are missing is
-loaded and answers 503 with their names:
+Where vendors are and as whom they are called comes from the environment; a provider whose
+variables are missing is loaded and answers 503 with their names:
   CFW_ENDPOINT DBSS_ENDPOINT HSS_ENDPOINT HUAWEI_PROJECT_ID HUAWEI_TOKEN
   ZSTACK_ENDPOINT ZSTACK_SESSION   PRIME_ENDPOINT PRIME_USER PRIME_PASSWORD
   DBSS_API=documented|replacement
+Left out, the public authorities vouch for the endpoint's host; an appliance needs another word:
+  ZSTACK_CA_FILE ZSTACK_PIN_SHA256 ZSTACK_SERVER_NAME
+  PRIME_CA_FILE PRIME_PIN_SHA256 PRIME_SERVER_NAME
 
-SIGTERM or Ctrl-C ends it: calls under way are finished first, for --drain at most; a second signal ends it now.";
+SIGTERM or Ctrl-C ends it: calls under way are finished first, for --drain at most; a second signal
+ends it now.";
 
 const SIMULATE_HELP: &str = "\
-Faults, by vendor or `all`: --fault prime=latency:500ms --fault cfw=status:503,times=2 --fault all=reset
-  kinds    latency:<time> status:<n> reset cut truncated html[:n] failure redirect hang garbage empty drip:<time>
-  options  times=<n>, effect=applied|none (does the task change before the fault?), path=<part of the path>
-While it runs: GET <endpoint>/_simulator/state, PUT and DELETE <endpoint>/_simulator/fault, POST <endpoint>/_simulator/reset.
+Faults, by vendor or `all`:
+  --fault prime=latency:500ms --fault cfw=status:503,times=2 --fault all=reset
+  kinds    latency:<time> drip:<time> status:<n> html[:n] failure redirect empty
+           reset cut truncated hang garbage
+  options  times=<n>, path=<part of the path>,
+           effect=applied|none (does the task change before the fault?)
+While it runs, at each endpoint:
+  GET /_simulator/state    PUT and DELETE /_simulator/fault    POST /_simulator/reset
 
-A provider of your routes that is not one of the shipped ones is played from its cases, without state.";
+A provider of your routes that is not one of the shipped ones is played from its cases, without
+state.";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
   taskgate explain prime 15 stop
-  taskgate explain cfw 1dcddab3-7d79-4a56-9e67-4aa0962b98ad stop --data '{\"scope\":{\"instance\":\"ebf891cd-2163-48a0-9963-6309f99dd3c4\"}}'
+  taskgate explain cfw 1dcddab3-7d79-4a56-9e67-4aa0962b98ad stop \\
+    --data '{\"scope\":{\"instance\":\"ebf891cd-2163-48a0-9963-6309f99dd3c4\"}}'
 
-Without --data the empty body is used where the action takes it, and the body of the case `ok` otherwise. Variables that are not
-set are taken from cases/<provider>/environment.yaml. Both are said on standard error.";
+Without --data the empty body is used where the action takes it, and the body of the case `ok`
+otherwise. Variables that are not set are taken from cases/<provider>/environment.yaml. Both are
+said on standard error.";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CliError, LogArgs, RoutesArgs, check_listen, parse_duration, print, stop_signal};
+use super::{CliError, LogArgs, RoutesArgs, StopSignals, check_listen, parse_duration, print};
 use crate::config::compile::Compiled;
 use crate::config::environment::Environment;
 use crate::gateway::{GatewayOptions, RunningGateway};
@@ -82,9 +82,10 @@ impl GatewayArgs {
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
     log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
     let compiled = args.routes.compile(&Environment::from_process())?;
+    let signals = StopSignals::catch()?;
     let gateway = args.gateway.start(&compiled).await?;
     announce(&gateway, &compiled)?;
-    finish(gateway).await
+    finish(gateway, signals).await
 }
 
 /// Says where it listens and which providers are not configured.
@@ -102,13 +103,12 @@ pub(super) fn announce(gateway: &RunningGateway, compiled: &Compiled) -> Result<
 }
 
 /// Waits for a stop signal, then for calls under way; a second signal does not wait.
-pub(super) async fn finish(gateway: RunningGateway) -> Result<ExitCode, CliError> {
-    stop_signal().await?;
+pub(super) async fn finish(gateway: RunningGateway, mut signals: StopSignals) -> Result<ExitCode, CliError> {
+    signals.next().await;
     tracing::info!("stopping: calls under way are finished");
     tokio::select! {
         () = gateway.stop() => Ok(ExitCode::SUCCESS),
-        second = stop_signal() => {
-            second?;
+        () = signals.next() => {
             tracing::warn!("stopped by a second signal: calls under way were given up");
             Ok(ExitCode::FAILURE)
         }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use http::StatusCode;
 
-use super::{CliError, RoutesArgs, print, rejected_text, stop_signal};
+use super::{CliError, RoutesArgs, StopSignals, print, rejected_text};
 use crate::config::case::{self, Case, ExpectedRequest};
 use crate::config::compile::{Rejected, compile};
 use crate::config::diagnostic::Diagnostics;
@@ -51,11 +51,12 @@ pub(super) async fn run(args: SimulateArgs) -> Result<ExitCode, CliError> {
         .into_iter()
         .fold(options, |options, (vendor, address)| options.listen(vendor, address));
     options = args.faults.into_iter().fold(options, SimulatorOptions::fault);
+    let mut signals = StopSignals::catch()?;
     let simulators = Simulators::start(options)
         .await
         .map_err(|error| CliError::system("the simulators do not start", error))?;
     print(&announcement(&simulators, &environment))?;
-    stop_signal().await?;
+    signals.next().await;
     simulators.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -74,7 +75,9 @@ struct Stub {
 fn stubs(sources: &Sources, routes: &str, shipped: &[String]) -> Result<Vec<Stub>, CliError> {
     let mut files = FileSet::default();
     let mut faults = Diagnostics::default();
-    let cases = case::read_all(sources, &mut files, &mut faults);
+    let mut cases = case::read_all(sources, &mut files, &mut faults);
+    // The same request stands in many cases, each with another answer, and the first one that fits is played: good news first.
+    cases.sort_by_key(|case| (case.name != "ok", case.content.answer.status >= 400));
     let table = compile(sources, routes, &Environment::default())
         .map_err(|rejected| rejected_text(&rejected))?
         .table;
@@ -166,7 +169,7 @@ fn announcement(simulators: &Simulators, stubs: &[(String, Environment, Option<S
 fn parse_listen(text: &str) -> Result<(String, SocketAddr), String> {
     let (vendor, address) = text
         .split_once('=')
-        .ok_or("expected VENDOR=ADDRESS, such as `prime=127.0.0.1:9001`")?;
+        .ok_or("expected VENDOR=ADDRESS, such as `acme=127.0.0.1:9001`")?;
     let address = address
         .parse()
         .map_err(|_| format!("`{address}` is no address such as `127.0.0.1:9001`"))?;

@@ -231,9 +231,20 @@ impl Compiler<'_> {
         }
     }
 
-    /// Blocks that nothing refers to are leftovers or typing errors.
+    /// Blocks that nothing refers to are leftovers or typing errors. Not said while a provider names one that does not exist, or
+    /// has a fault among its keys: one slip is one fault.
     fn unused(&mut self) {
         let file = self.file;
+        let leads_nowhere = |provider: &file::Provider| {
+            let table = provider.faults.as_ref();
+            let credential = provider.credentials.as_ref().filter(|name| name.value != "none");
+            self.faults.iter().any(|fault| fault.path == provider.place.path)
+                || table.is_some_and(|name| !file.faults.iter().any(|one| one.name.value == name.value))
+                || credential.is_some_and(|name| file.credential(&name.value).is_none())
+        };
+        if file.providers.is_empty() || file.providers.iter().any(leads_nowhere) {
+            return;
+        }
         let named = |name: &str, of: fn(&file::Provider) -> Option<&Spanned<String>>| {
             file.providers
                 .iter()
@@ -293,6 +304,9 @@ impl Compiler<'_> {
                 known
             }
         };
+        if let Some(credential) = credential {
+            self.placed_twice(provider, credential);
+        }
         let deployment = Deployment::read(provider, credential, self.environment, self.sources, self.faults);
         let id_schema = provider.id.to_schema();
         let id = self.id_rule(provider, &id_schema);
@@ -327,6 +341,24 @@ impl Compiler<'_> {
             scope: deployment.scope,
             actions,
         })
+    }
+
+    /// The header of the credentials is theirs alone: the client refuses to send a route's in its place.
+    fn placed_twice(&mut self, provider: &file::Provider, credential: &file::Credential) {
+        let file::CredentialScheme::Header { header, .. } = &credential.scheme else {
+            return;
+        };
+        for request in provider.actions.iter().filter_map(|action| action.request.as_ref()) {
+            for (name, _) in request.headers.iter().filter(|(name, _)| name.value == header.value) {
+                let message = format!(
+                    "the header `{}` is placed by the credentials `{}`",
+                    name.value, credential.name.value
+                );
+                self.faults
+                    .fault(name.span, &request.place.path.key("headers").key(name.value.as_str()), message)
+                    .note(header.span, "they name it here");
+            }
+        }
     }
 
     fn id_rule(&mut self, provider: &file::Provider, schema: &Value) -> Option<IdRule> {

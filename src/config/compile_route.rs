@@ -398,6 +398,8 @@ impl RouteCompiler<'_, '_> {
             Template::When { then, otherwise, .. } => std::iter::once(then.as_ref())
                 .chain(otherwise.as_deref())
                 .try_for_each(|target| self.states(target, node, path)),
+            // The decoder has said already what is wrong with a word.
+            _ if !self.faults.is_empty() => None,
             _ => {
                 let fault = self.faults.fault(node.span, path, "expected a state, or a `map` to states");
                 fault.hint(format!("the states are {}", words.join(", ")));

@@ -152,9 +152,14 @@ impl Reader<'_> {
         match parse_endpoint(text.expose_secret()) {
             Ok(endpoint) => Some(endpoint),
             Err(why) => {
-                self.faults
+                let fault = self
+                    .faults
                     .fault(node.span, path, format!("the value is not an endpoint: {why}"))
-                    .hint("such as `https://cfw.example.com` or `http://10.1.2.3:8080`");
+                    .hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`");
+                // A variable stands there with its name only; an address that is written out may have a password in it.
+                if !is_all_variables(node) {
+                    fault.secret();
+                }
                 None
             }
         }
@@ -206,19 +211,25 @@ impl Reader<'_> {
     }
 }
 
+/// Is nothing of the value written in the file?
+fn is_all_variables(node: &Node) -> bool {
+    let pieces = node.as_text().and_then(|text| pieces(text).ok());
+    pieces.is_some_and(|pieces| pieces.iter().all(|piece| matches!(piece, Piece::Placeholder { .. })))
+}
+
 fn parse_endpoint(text: &str) -> Result<Endpoint, &'static str> {
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| "it is no URL")?;
     let parts = uri.into_parts();
     let scheme = match parts.scheme {
         Some(scheme) if scheme == Scheme::HTTP || scheme == Scheme::HTTPS => scheme,
-        _ => return Err("it starts with `http://` or `https://`"),
+        _ => return Err("it must start with `http://` or `https://`"),
     };
     let authority = parts.authority.ok_or("it has no host")?;
     if authority.as_str().contains('@') {
-        return Err("user and password stand under `credentials`");
+        return Err("user and password belong under `credentials`");
     }
     let prefix = match parts.path_and_query {
-        Some(path) if path.query().is_some() => return Err("it has a query"),
+        Some(path) if path.query().is_some() => return Err("it must not have a query"),
         Some(path) => path.path().trim_end_matches('/').to_owned(),
         None => String::new(),
     };
@@ -232,7 +243,7 @@ mod tests {
     #[test]
     fn endpoints() {
         for (text, expected) in [
-            ("https://cfw.example.com", Some(("https", "cfw.example.com", ""))),
+            ("https://vendor.example.com", Some(("https", "vendor.example.com", ""))),
             ("http://127.0.0.1:8080/", Some(("http", "127.0.0.1:8080", ""))),
             ("https://h/base/path/", Some(("https", "h", "/base/path"))),
             ("http://[::1]:80", Some(("http", "[::1]:80", ""))),

@@ -3,7 +3,6 @@
 //! **Invariants**: nothing of a file or of a variable's value is repeated in a fault: a key may have been put where its path
 //! belongs.
 
-use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret as _;
 
 use super::deployment::{Literals, Reader};
@@ -12,7 +11,7 @@ use super::place::Path;
 use super::sources::{ReadError, Sources};
 use super::yaml::Node;
 use crate::route::Endpoint;
-use crate::trust::{self, PemError, Pin, Trust};
+use crate::trust::{self, PemError, Pin, ServerName, Trust};
 
 impl Reader<'_> {
     /// Whom the provider's https trusts. What has a fault is left out, and the fault is noted.

@@ -383,4 +383,4 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Longer lists of words do not help: `did you mean` does.
-const MAX_LISTED: usize = 12;
+const MAX_LISTED: usize = 16;

@@ -4,7 +4,7 @@
 //!
 //! **Invariants**: after a decode without faults every name, closed word, number and combination of keys is right; names that
 //! refer to something else (settings, credentials, fault tables, schema files, `${…}`) are not looked up yet. After a decode
-//! with faults the model holds what could be read: required places hold [`NodeValue::Refused`](crate::config::yaml::NodeValue::Refused)
+//! with faults the model holds what could be read: required places hold [`NodeValue::Refused`]
 //! nodes, empty texts or defaults. It serves to find more faults and must not be compiled into a route table.
 
 use http::header::HeaderName;

@@ -409,7 +409,9 @@ const METHODS: [(&str, Method); 5] = [
     ("DELETE", Method::DELETE),
 ];
 /// The frame of the message (RFC 9110 section 7.6.1, RFC 9112 section 6) and the loop check are not the route's business.
-const OWN_HEADERS: [&str; 12] = [
+const OWN_HEADERS: [&str; 13] = [
+    // Codings that nothing here undoes.
+    "accept-encoding",
     "connection",
     "content-length",
     "expect",

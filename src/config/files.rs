@@ -58,12 +58,12 @@ impl FileSet {
         self.entry(id).map_or("", |entry| entry.text.as_str())
     }
 
-    /// A hash over all names and texts, 16 hex digits: the same files have the same one in every process of one build.
+    /// A hash over all texts, 16 hex digits: the same files have the same one in every process of one build, wherever they stand.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut hasher = std::hash::DefaultHasher::new();
         for file in &self.files {
-            std::hash::Hash::hash(&(&file.name, &file.text), &mut hasher);
+            std::hash::Hash::hash(&file.text, &mut hasher);
         }
         format!("{:016x}", std::hash::Hasher::finish(&hasher))
     }

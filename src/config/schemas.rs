@@ -175,8 +175,13 @@ impl<'a> Schemas<'a> {
     fn target(&self, from: &str, text: &str, place: &Place, faults: &mut Diagnostics) -> Option<(String, String)> {
         let target = split_reference(from, text);
         if target.is_none() {
+            let what = if text.contains(':') {
+                "remote `$ref`"
+            } else {
+                "`$ref` that leads out of the folder"
+            };
             faults
-                .fault(place.span, &place.path, format!("remote `$ref`: `{}`", text.escape_debug()))
+                .fault(place.span, &place.path, format!("{what}: `{}`", text.escape_debug()))
                 .hint("nothing is fetched: refer to `#/…` or to a file beside this one, by a relative path");
         }
         target
@@ -423,4 +428,6 @@ const KEYWORDS: &[&str] = &[
     "unevaluatedProperties",
     "uniqueItems",
     "writeOnly",
+    // Names and namespaces of elements and attributes, as in OpenAPI; steers the reading of XML.
+    "xml",
 ];

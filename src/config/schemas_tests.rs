@@ -100,9 +100,9 @@ fn references_stay_in_the_tree() {
          = hint: nothing is fetched: refer to `#/…` or to a file beside this one, by a relative path\n\
          error: s/a.json:4:15: allOf[1].$ref: remote `$ref`: `file:///etc/passwd`\n\
          = hint: nothing is fetched: refer to `#/…` or to a file beside this one, by a relative path\n\
-         error: s/a.json:5:15: allOf[2].$ref: remote `$ref`: `/etc/passwd`\n\
+         error: s/a.json:5:15: allOf[2].$ref: `$ref` that leads out of the folder: `/etc/passwd`\n\
          = hint: nothing is fetched: refer to `#/…` or to a file beside this one, by a relative path\n\
-         error: s/a.json:6:15: allOf[3].$ref: remote `$ref`: `../../x.json`\n\
+         error: s/a.json:6:15: allOf[3].$ref: `$ref` that leads out of the folder: `../../x.json`\n\
          = hint: nothing is fetched: refer to `#/…` or to a file beside this one, by a relative path\n\
          error: s/a.json:7:15: allOf[4].$ref: schema file `s/b.jsn`: there is no such file\n\
          = hint: did you mean `s/b.json`?\n\

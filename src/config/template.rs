@@ -98,7 +98,7 @@ impl<'a> TemplateCompiler<'a> {
         if source.contains("${") {
             self.faults
                 .fault(span, path, "a condition is CEL without `${}`")
-                .hint("write the expression as it stands");
+                .hint("write `status == 200` and not `${status} == 200`");
             return None;
         }
         let expression = self.parse(source, span, path)?;
@@ -125,7 +125,10 @@ impl<'a> TemplateCompiler<'a> {
         match Expression::parse(source) {
             Ok(expression) => Some(expression),
             Err(error) => {
-                self.faults.fault(span, path, error.to_string()).focus(source);
+                self.faults
+                    .fault(span, path, error.to_string())
+                    .focus(source)
+                    .hint("CEL compares with `==` and joins with `&&` and `||`; https://cel.dev explains it");
                 None
             }
         }
@@ -155,7 +158,9 @@ impl<'a> TemplateCompiler<'a> {
         let pieces = match pieces(text) {
             Ok(pieces) => pieces,
             Err(error) => {
-                self.faults.fault(span, path, error.to_string());
+                self.faults
+                    .fault(span, path, error.to_string())
+                    .hint("a `${` that means itself is written `$${`");
                 return None;
             }
         };
@@ -235,7 +240,12 @@ impl<'a> TemplateCompiler<'a> {
 
     fn path(&mut self, text: &str, span: Span, path: &Path, names: &Names) -> Option<Template> {
         let Some(rest) = text.strip_prefix('/') else {
-            self.faults.fault(span, path, "expected a path that starts with `/`");
+            // In the words of the decoder, which has looked at plain texts: the same fault is shown once.
+            let found = text
+                .chars()
+                .next()
+                .map_or("an empty text".to_owned(), |c| format!("`{}`", c.escape_debug()));
+            self.faults.fault(span, path, format!("a path starts with `/`, found {found}"));
             return None;
         };
         let mut segments = Vec::new();

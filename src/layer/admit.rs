@@ -132,6 +132,8 @@ fn check_head(head: &http::request::Parts, limits: &AdmitLimits) -> Result<path:
         let detail = "this method is not one of RFC 9110; an action on a task is a POST";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }
+    // Before the path: a vendor's path that leads back here is a loop, not an unknown path.
+    check_loop(&head.headers, &limits.via)?;
     let path = path::parse(head.uri.path())?;
     if head.method != Method::POST {
         let mut error = GatewayError::new(Reason::MethodNotAllowed, "an action on a task is a POST");
@@ -149,7 +151,6 @@ fn check_head(head: &http::request::Parts, limits: &AdmitLimits) -> Result<path:
         return Err(GatewayError::new(Reason::InvalidQuery, detail));
     }
     check_expectation(&head.headers)?;
-    check_loop(&head.headers, &limits.via)?;
     check_coding(&head.headers)?;
     Ok(path)
 }

@@ -434,5 +434,5 @@ fn vendor_error(reason: Reason, fault: VendorFault, reply: &UpstreamReply) -> Ga
 const MAX_TEXT_CHARS: usize = 512;
 /// The longest code in the vendors' documents has 36 characters.
 const MAX_SHORT_CHARS: usize = 128;
-/// Vendors that throttle mostly do not say for how long (`huawei-auth.md` section 4); their windows are seconds to a minute.
+/// Vendors that throttle mostly do not say for how long; their windows are seconds to a minute.
 const DEFAULT_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(10);

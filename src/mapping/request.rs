@@ -4,7 +4,7 @@
 //! `UpstreamRequest { method, target: "/v1/09bb…/capture-task/stop?fw_instance_id=…", headers, body }`.
 //!
 //! **Invariants**: a path segment is percent-encoded as a whole and is never empty, `.` or `..`, so a value cannot add or
-//! remove a segment; the query is sorted by name (vendors sign it that way, `huawei-auth.md` section 3); nothing comes
+//! remove a segment; the query is sorted by name (signatures of vendors are made over that order); nothing comes
 //! from the caller's headers.
 
 use bytes::Bytes;

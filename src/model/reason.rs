@@ -391,7 +391,7 @@ impl Reason {
     /// What a status of 400 or more means when neither a rule nor a code of the route knows better.
     ///
     /// A refusal (4xx) says that nothing was done, with the exception of 408, where the vendor only says that it
-    /// stopped waiting; a 5xx says nothing about the effect (`faults.md` row 84). Source: RFC 9110 section 15.
+    /// stopped waiting; a 5xx says nothing about the effect. Source: RFC 9110 section 15.
     #[must_use]
     pub fn of_vendor_status(status: u16) -> Self {
         match status {

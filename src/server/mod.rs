@@ -6,7 +6,7 @@
 //! **Invariants**
 //! - No task outlives [`run`], not even when its future is dropped.
 //! - A connection that cannot be accepted never ends the loop.
-//! - What the HTTP library refuses by itself leaves as a problem document like everything else ([`wire`]). The one
+//! - What the HTTP library refuses by itself leaves as a problem document like everything else (`wire`). The one
 //!   exception is HTTP/2 below the level of a request: a head above [`MAX_H2_HEADER_LIST`] is answered by the library with a
 //!   bare 431, a broken frame with GOAWAY or RST_STREAM.
 //! - A caller that shuts its sending side, or vanishes, does not cancel the call: an effect that was begun is seen through and

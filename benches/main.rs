@@ -1,0 +1,29 @@
+//! Benches of every stage of a request, fed from the shipped cases: `cargo bench --bench taskgate [-- <filter>]`.
+//!
+//! One program, so that a change links once. `docs/benchmarks.md` has the figures and how to take them.
+
+mod expression;
+mod feed;
+mod json;
+mod normalize;
+mod path;
+mod render;
+mod stack;
+mod validate;
+mod xml;
+
+criterion::criterion_group!(
+    benches,
+    path::bench,
+    validate::bench,
+    render::bench,
+    json::read,
+    json::write,
+    xml::read,
+    xml::write,
+    normalize::bench,
+    expression::by_kind,
+    expression::of_routes,
+    stack::bench,
+);
+criterion::criterion_main!(benches);

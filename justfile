@@ -1,0 +1,29 @@
+# The commands of this tree; each works without `just` as well.
+
+# What there is
+default:
+    @just --list
+
+# Everything that must hold before a change goes in
+check:
+    .ci/run
+
+# Every test; with arguments those that match: `just test tidy`
+test *args:
+    ./scripts/test {{ args }}
+
+# The benches; with arguments those that match: `just bench xml`
+bench *args:
+    cargo bench --locked --bench taskgate -- {{ args }}
+
+# The gateway and simulators of all vendors; nothing to configure
+demo *args:
+    cargo run --release --locked -- demo {{ args }}
+
+# Rewrite the tables in docs/ that are made of the program's own
+update:
+    UPDATE=1 cargo test --locked --test tidy
+
+# Licences, advisories and refused crates; needs cargo-deny and the network
+deny:
+    cargo deny check

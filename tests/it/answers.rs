@@ -1,0 +1,119 @@
+//! What every answer of taskgate must be, whatever it says: checked on each answer that any test gets.
+//!
+//! **Shape**: `Told { status, headers, body }` with [`Told::check`]; `told.word()` -> `202 accepted` or `404 UNKNOWN_PATH`.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+use taskgate::model::reason::Reason;
+use taskgate::schema::Schema;
+
+/// What a caller was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Where an answer was received: on a socket the HTTP library adds headers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    FromTheStack,
+    OnTheWire,
+}
+
+impl Told {
+    /// The document; the test ends when there is none.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A member of the document as text; empty when it is not there.
+    #[track_caller]
+    pub(crate) fn text(&self, pointer: &str) -> String {
+        match self.json().pointer(pointer) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Status and reason, or status and outcome: `404 UNKNOWN_PATH`, `202 accepted`.
+    #[track_caller]
+    pub(crate) fn word(&self) -> String {
+        let word = if self.status >= 400 {
+            self.text("/reason")
+        } else {
+            self.text("/outcome")
+        };
+        format!("{} {word}", self.status)
+    }
+
+    /// The contract: media type, headers of the list, a document that is valid under its schema and agrees with the status line.
+    #[track_caller]
+    pub(crate) fn check(&self, seen: Seen) {
+        let allowed = |name: &str| OURS.contains(&name) || (seen == Seen::OnTheWire && OF_THE_LIBRARY.contains(&name));
+        for name in self.headers.keys() {
+            assert!(allowed(name.as_str()), "the header `{name}` is not one that may leave: {self:?}");
+            assert_eq!(
+                self.headers.get_all(name).iter().count(),
+                1,
+                "`{name}` stands there twice: {self:?}"
+            );
+        }
+        let document = self.json();
+        let is_error = self.status >= 400;
+        let (media_type, schema) = if is_error {
+            ("application/problem+json", &*PROBLEM)
+        } else {
+            ("application/json", &*ANSWER)
+        };
+        assert_eq!(self.header(CONTENT_TYPE.as_str()), Some(media_type), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+        assert_eq!(self.header("x-request-id").unwrap(), document["request_id"], "{self:?}");
+        let violations = schema.violations(&document);
+        assert!(violations.is_empty(), "{violations:?}: {document}");
+        if is_error {
+            let facts = Reason::parse(document["reason"].as_str().unwrap()).unwrap().facts();
+            assert_eq!(document["status"], self.status, "{document}");
+            assert_eq!(facts.status, self.status, "{document}");
+            assert_eq!(document["outcome"], facts.outcome.as_str(), "{document}");
+            assert_eq!(document["retryable"], facts.retryable, "{document}");
+        } else {
+            let outcome = if self.status == 202 { "accepted" } else { "done" };
+            assert!(matches!(self.status, 200 | 202), "{self:?}");
+            assert_eq!(document["outcome"], outcome, "{document}");
+        }
+    }
+}
+
+/// Reads one of the canonical schemas, which stand alone.
+fn canonical(text: &str) -> Schema {
+    Schema::compile(&serde_json::from_str(text).unwrap()).unwrap()
+}
+
+/// The answer of a success.
+pub(crate) static ANSWER: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/answer.json")));
+/// The answer of everything else.
+pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/problem.json")));
+
+/// The headers that taskgate sends.
+const OURS: [&str; 6] = [
+    "accept-encoding",
+    "allow",
+    "cache-control",
+    "content-type",
+    "retry-after",
+    "x-request-id",
+];
+/// The framing.
+const OF_THE_LIBRARY: [&str; 3] = ["connection", "content-length", "date"];

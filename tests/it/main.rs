@@ -1,0 +1,33 @@
+//! The integration tests: one crate, so that there is one program to link.
+//!
+//! | module | what it shows | boundary |
+//! |---|---|---|
+//! | `cases` | every shipped case, as it stands in `cases/` | stack |
+//! | `sixth` | a vendor that nobody knew, added by YAML, schemas and cases alone | stack and sockets |
+//! | `config` | bad routes and the exact text of their faults | compiler |
+//! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
+//! | `wire` | the gateway and the simulators over real sockets | sockets |
+//! | `faults` | every fault of a vendor, for every provider | sockets |
+//! | `cli` | the built program | process |
+//! | `docs_examples` | what the documents and the help show | files |
+//! | `simulators` | the vendors' simulators by themselves | sockets |
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should say so where it stands; that holds for what tests share as well"
+)]
+
+mod answers;
+mod caller;
+mod cases;
+mod cli;
+mod config;
+mod docs_examples;
+mod faults;
+mod program;
+mod rig;
+mod simulators;
+mod sixth;
+mod stack;
+mod wire;
