@@ -152,12 +152,10 @@ impl Reader<'_> {
         match parse_endpoint(text.expose_secret()) {
             Ok(endpoint) => Some(endpoint),
             Err(why) => {
-                let fault = self
-                    .faults
-                    .fault(node.span, path, format!("the value is not an endpoint: {why}"))
-                    .hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`");
-                // A variable stands there with its name only; an address that is written out may have a password in it.
-                if !is_all_variables(node) {
+                let fault = self.faults.fault(node.span, path, format!("the value is not an endpoint: {why}"));
+                fault.hint("such as `https://vendor.example.com` or `http://10.1.2.3:8080`");
+                if node.as_text().is_some_and(|text| text.contains('@')) {
+                    // `https://user:password@host` written into the file: its excerpt would show the password.
                     fault.secret();
                 }
                 None
@@ -209,12 +207,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// Is nothing of the value written in the file?
-fn is_all_variables(node: &Node) -> bool {
-    let pieces = node.as_text().and_then(|text| pieces(text).ok());
-    pieces.is_some_and(|pieces| pieces.iter().all(|piece| matches!(piece, Piece::Placeholder { .. })))
 }
 
 fn parse_endpoint(text: &str) -> Result<Endpoint, &'static str> {
