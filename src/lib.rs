@@ -47,4 +47,5 @@ pub mod server;
 pub mod simulate;
 pub mod stack;
 pub mod telemetry;
+pub mod trust;
 pub mod upstream;

@@ -17,6 +17,7 @@ use crate::mapping::reply::ReplyRules;
 use crate::mapping::request::RequestTemplate;
 use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
+use crate::trust::Trust;
 
 pub mod credentials;
 
@@ -38,6 +39,8 @@ pub struct RouteTable {
 pub struct Provider {
     /// The name in the path.
     pub name: String,
+    /// The provider whose actions it has, where it has none of its own: that one's cases are its cases.
+    pub actions_of: Option<String>,
     /// One line for people.
     pub title: String,
     /// Where and as whom to call it, or the names of the variables that are missing.
@@ -74,6 +77,8 @@ pub struct Connection {
     pub endpoint: Endpoint,
     /// As whom.
     pub credentials: Credentials,
+    /// Whom its https trusts.
+    pub trust: Trust,
 }
 
 /// The base of a vendor's interface: `https://host:port/prefix`.

@@ -23,6 +23,7 @@ use taskgate::model::call::{UpstreamReply, UpstreamRequest};
 use taskgate::model::error::GatewayError;
 use taskgate::model::reason::Reason;
 use taskgate::route::{Connection, Credentials, Endpoint, Limits};
+use taskgate::trust::Trust;
 use taskgate::upstream::client::UpstreamClient;
 use taskgate::upstream::policy::ProviderService;
 use taskgate::upstream::tls;
@@ -44,6 +45,7 @@ fn connection(scheme: Scheme, authority: &str) -> Connection {
             prefix: "/base".to_owned(),
         },
         credentials: Credentials::Header(HeaderName::from_static("x-auth-token"), value),
+        trust: Trust::default(),
     }
 }
 

@@ -118,21 +118,24 @@ fn lint(table: &RouteTable, cases: &[Case], faults: &mut Diagnostics) {
     let actions: Vec<(&str, &str)> = table
         .providers
         .values()
+        // The cases of a site are those of the provider that it is like.
+        .filter(|provider| provider.actions_of.is_none())
         .flat_map(|provider| {
             let looks = provider.task.iter().map(|_| LOOK);
             let actions = provider.actions.keys().map(String::as_str).chain(looks);
             actions.map(|action| (provider.name.as_str(), action))
         })
         .collect();
+    let offers = |case: &Case| {
+        let provider = table.providers.get(&case.provider);
+        provider.is_some_and(|provider| provider.actions.contains_key(&case.action) || provider.task.is_some() && case.action == LOOK)
+    };
     for path in case::missing(actions.iter().copied(), cases) {
         faults
             .push(Diagnostic::without_place(format!("{path}: this case is missing")))
             .hint(format!("each action has at least the cases {}", case::REQUIRED.join(", ")));
     }
-    for case in cases
-        .iter()
-        .filter(|case| !actions.contains(&(case.provider.as_str(), case.action.as_str())))
-    {
+    for case in cases.iter().filter(|case| !offers(case)) {
         faults.push(Diagnostic::without_place(format!(
             "{}: no provider `{}` offers `{}`",
             case.path, case.provider, case.action

@@ -276,6 +276,9 @@ variables are missing is loaded and answers 503 with their names:
   DBSS_API=documented|replacement
 Times of tasks are handed on where their zone is known:
   CFW_TIME_ZONE DBSS_TIME_ZONE PRIME_TIME_ZONE ZSTACK_TIME_ZONE, such as Europe/Berlin
+Left out, the public authorities vouch for the endpoint's host; an appliance needs another word:
+  ZSTACK_CA_FILE ZSTACK_PIN_SHA256 ZSTACK_SERVER_NAME
+  PRIME_CA_FILE PRIME_PIN_SHA256 PRIME_SERVER_NAME
 
 SIGTERM or Ctrl-C ends it: calls under way are finished first, for --drain at most; a second signal
 ends it now.";
@@ -283,12 +286,16 @@ ends it now.";
 const SIMULATE_HELP: &str = "\
 Faults, by vendor or `all`:
   --fault prime=latency:500ms --fault cfw=status:503,times=2 --fault all=reset
-  kinds    latency:<time> drip:<time> status:<n> html[:n] failure redirect empty
-           reset cut truncated hang garbage
+  kinds    latency:<time> drip:<time> status:<n> throttle[:user|all|concurrent] html[:n] failure
+           redirect empty reset cut truncated hang garbage
   options  times=<n>, path=<part of the path>,
            effect=applied|none (does the task change before the fault?)
+Settings:
+  --set iam.lifetime=30s --set zstack.looks=5 --set hss.rate_limit=all --set cfw.others=1500
 While it runs, at each endpoint:
   GET /_simulator/state    PUT and DELETE /_simulator/fault    POST /_simulator/reset
+  GET /_simulator/settings    PUT /_simulator/settings/<name>    PUT /_simulator/tasks/<id>
+  GET /_simulator/logins    POST /_simulator/revoke    POST /_simulator/advance (time, such as 15m)
 
 A provider of your routes that is not one of the shipped ones is played from its cases, without
 state.";

@@ -1,10 +1,11 @@
 //! `taskgate simulate`: the vendor simulators alone, for tests of one's own.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::StatusCode;
 
 use super::{CliError, RoutesArgs, StopSignals, print, rejected_text};
@@ -30,15 +31,40 @@ pub(super) struct SimulateArgs {
     /// A fault from the start, such as `prime=latency:500ms`
     #[arg(long = "fault", value_name = "VENDOR=FAULT")]
     faults: Vec<FaultRule>,
+    /// What can be set at a vendor, such as `iam.lifetime=30s`
+    #[arg(long = "set", value_name = "VENDOR.NAME=VALUE", value_parser = parse_setting)]
+    settings: Vec<Setting>,
+    /// How a gateway is to log in: with secrets that need no login, with names and passwords, or by signing its requests
+    #[arg(long, value_enum, default_value_t = Auth::Static)]
+    auth: Auth,
+}
+
+/// Which variables are exported; those of the other ways are printed as comments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Auth {
+    /// Secrets that need no login
+    Static,
+    /// Names and passwords
+    Login,
+    /// Access keys
+    Signature,
+}
+
+/// A setting of one vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Setting {
+    vendor: String,
+    name: String,
+    value: String,
 }
 
 /// Runs until a signal ends it.
 pub(super) async fn run(args: SimulateArgs) -> Result<ExitCode, CliError> {
     let (mut options, mut environment) = (SimulatorOptions::default(), Vec::new());
-    let shipped = options.names();
+    let (shipped, variables) = (options.names(), options.variables());
     if args.routes.routes.is_some() {
         let (sources, routes) = args.routes.sources()?;
-        for stub in stubs(&sources, &routes, &shipped)? {
+        for stub in stubs(&sources, &routes, &shipped, &variables)? {
             environment.push((stub.vendor.name().to_owned(), stub.environment, stub.endpoint_variable));
             options = options.vendor(stub.vendor);
         }
@@ -51,11 +77,15 @@ pub(super) async fn run(args: SimulateArgs) -> Result<ExitCode, CliError> {
         .into_iter()
         .fold(options, |options, (vendor, address)| options.listen(vendor, address));
     options = args.faults.into_iter().fold(options, SimulatorOptions::fault);
+    options = args
+        .settings
+        .into_iter()
+        .fold(options, |options, set| options.set(set.vendor, set.name, set.value));
     let mut signals = StopSignals::catch()?;
     let simulators = Simulators::start(options)
         .await
         .map_err(|error| CliError::system("the simulators do not start", error))?;
-    print(&announcement(&simulators, &environment))?;
+    print(&announcement(&simulators, args.auth, &environment))?;
     signals.next().await;
     simulators.shutdown().await;
     Ok(ExitCode::SUCCESS)
@@ -71,8 +101,9 @@ struct Stub {
     endpoint_variable: Option<String>,
 }
 
-/// Stubs of all providers that have no simulator of their own, made of their cases.
-fn stubs(sources: &Sources, routes: &str, shipped: &[String]) -> Result<Vec<Stub>, CliError> {
+/// Stubs of all providers that have no simulator of their own, made of their cases; a provider whose endpoint is that of a simulator needs
+/// none.
+fn stubs(sources: &Sources, routes: &str, shipped: &[String], variables: &BTreeSet<String>) -> Result<Vec<Stub>, CliError> {
     let mut files = FileSet::default();
     let mut faults = Diagnostics::default();
     let mut cases = case::read_all(sources, &mut files, &mut faults);
@@ -102,6 +133,9 @@ fn stubs(sources: &Sources, routes: &str, shipped: &[String]) -> Result<Vec<Stub
                 .find(|variable| environment.value(variable).is_some_and(|value| value.contains(&endpoint)));
             named.map(str::to_owned)
         });
+        if endpoint_variable.as_ref().is_some_and(|variable| variables.contains(variable)) {
+            continue;
+        }
         stubs.push(Stub {
             vendor,
             environment,
@@ -143,10 +177,15 @@ fn expected_body(request: &ExpectedRequest) -> Option<ExpectedBody> {
     }
 }
 
-/// Lines that a shell can read: `export NAME=value`.
-fn announcement(simulators: &Simulators, stubs: &[(String, Environment, Option<String>)]) -> String {
+/// Lines that a shell can read: `export NAME=value`; what the other ways to log in need is a comment.
+fn announcement(simulators: &Simulators, auth: Auth, stubs: &[(String, Environment, Option<String>)]) -> String {
     let endpoints = simulators.endpoints();
-    let mut variables = simulators.environment();
+    let of = |auth| match auth {
+        Auth::Static => simulators.environment(),
+        Auth::Login => simulators.login_environment(),
+        Auth::Signature => simulators.signature_environment(),
+    };
+    let mut variables = of(auth);
     for (name, environment, endpoint_variable) in stubs {
         let Some(endpoint) = endpoints.get(name) else { continue };
         for variable in environment.names() {
@@ -158,13 +197,37 @@ fn announcement(simulators: &Simulators, stubs: &[(String, Environment, Option<S
             variables.insert(variable.to_owned(), value.to_owned());
         }
     }
-    let mut text = String::new();
-    for (name, value) in &variables {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "export {name}='{}'", value.replace('\'', "'\\''"));
+    let mut text = exports("", &variables);
+    for other in Auth::value_variants().iter().copied().filter(|other| *other != auth) {
+        let more: BTreeMap<String, String> = of(other).into_iter().filter(|(name, _)| !variables.contains_key(name)).collect();
+        if !more.is_empty() {
+            let word = other
+                .to_possible_value()
+                .map_or_else(String::new, |word| word.get_name().to_owned());
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# with --auth {word}:");
+            text.push_str(&exports("# ", &more));
+        }
     }
     text.push_str("# the simulators run; Ctrl-C ends them\n");
     text
+}
+
+fn exports(prefix: &str, variables: &BTreeMap<String, String>) -> String {
+    let line = |(name, value): (&String, &String)| format!("{prefix}export {name}='{}'\n", value.replace('\'', "'\\''"));
+    variables.iter().map(line).collect()
+}
+
+fn parse_setting(text: &str) -> Result<Setting, String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(place, value)| Some((place.split_once('.')?, value)));
+    let ((vendor, name), value) = parsed.ok_or("expected VENDOR.NAME=VALUE, such as `iam.lifetime=30s`")?;
+    Ok(Setting {
+        vendor: vendor.to_owned(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 fn parse_listen(text: &str) -> Result<(String, SocketAddr), String> {
@@ -175,4 +238,46 @@ fn parse_listen(text: &str) -> Result<(String, SocketAddr), String> {
         .parse()
         .map_err(|_| format!("`{address}` is no address such as `127.0.0.1:9001`"))?;
     Ok((vendor.to_owned(), address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_way_to_log_in_is_exported_and_the_others_are_comments() {
+        let simulators = Simulators::start(SimulatorOptions::default()).await.unwrap();
+        let all = [
+            (Auth::Static, simulators.environment()),
+            (Auth::Login, simulators.login_environment()),
+            (Auth::Signature, simulators.signature_environment()),
+        ];
+        for (auth, exported) in &all {
+            let text = announcement(&simulators, *auth, &[]);
+            let lines: Vec<&str> = text.lines().collect();
+            for (name, value) in all.iter().flat_map(|(_, environment)| environment) {
+                let export = format!("export {name}='{value}'");
+                let line = if exported.contains_key(name) {
+                    export
+                } else {
+                    format!("# {export}")
+                };
+                assert!(lines.contains(&line.as_str()), "{auth:?} without {line}: {text}");
+            }
+            assert_eq!(text.lines().filter(|line| line.starts_with("export ")).count(), exported.len());
+        }
+        simulators.shutdown().await;
+    }
+
+    #[test]
+    fn settings_have_a_vendor_a_name_and_a_value() {
+        let setting = parse_setting("acme.word=a.b=c").unwrap();
+        assert_eq!(
+            (setting.vendor.as_str(), setting.name.as_str(), setting.value.as_str()),
+            ("acme", "word", "a.b=c")
+        );
+        for text in ["", "acme", "acme.word", "acme=word"] {
+            assert!(parse_setting(text).is_err(), "{text}");
+        }
+    }
 }

@@ -93,6 +93,7 @@ fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut 
     let mut compiler = Compiler {
         file: &file,
         environment,
+        sources,
         schemas: Schemas::new(sources),
         files,
         faults,
@@ -104,6 +105,7 @@ fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut 
 struct Compiler<'a> {
     file: &'a File,
     environment: &'a Environment,
+    sources: &'a Sources,
     schemas: Schemas<'a>,
     files: &'a mut FileSet,
     faults: &'a mut Diagnostics,
@@ -232,6 +234,7 @@ impl Compiler<'_> {
             code,
             message,
             request_id,
+            cut_after: table.cut_after.iter().map(|text| text.value.clone()).collect(),
             rules,
             codes: codes(&table.codes),
             families: table
@@ -324,7 +327,7 @@ impl Compiler<'_> {
         {
             self.placed_twice(provider, named);
         }
-        let deployment = Deployment::read(provider, credential, self.environment, self.faults);
+        let deployment = Deployment::read(provider, credential, self.environment, self.sources, self.faults);
         let id_schema = provider.id.to_schema();
         let id = self.id_rule(provider, &id_schema);
         let limits = limits(&provider.limits);
@@ -354,6 +357,11 @@ impl Compiler<'_> {
         let task = routes.task;
         Some(Provider {
             name: provider.name.value.clone(),
+            actions_of: provider
+                .like
+                .as_ref()
+                .filter(|_| provider.borrowed_actions)
+                .map(|like| like.value.clone()),
             title: provider.title.value.clone(),
             connection: deployment.connection,
             alternatives: deployment.alternatives,

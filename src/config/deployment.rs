@@ -15,6 +15,7 @@ use super::environment::Environment;
 use super::file;
 use super::place::Path;
 use super::placeholder::{Piece, pieces};
+use super::sources::Sources;
 use super::yaml::Node;
 use crate::mapping::expression::{Expression, Step};
 use crate::route::{Connection, Credentials, Endpoint};
@@ -35,6 +36,7 @@ impl Deployment {
         provider: &file::Provider,
         credential: Option<&CompiledCredential>,
         environment: &Environment,
+        sources: &Sources,
         faults: &mut Diagnostics,
     ) -> Self {
         let mut reader = Reader::new(environment, faults);
@@ -46,6 +48,8 @@ impl Deployment {
                 scope.insert(key.text.clone(), Value::from(value.expose_secret()));
             }
         }
+        let trust = provider.tls.as_ref().map(|tls| reader.trust(tls, endpoint.as_ref(), sources));
+        let trust = trust.unwrap_or_default();
         let (mut missing, _) = reader.into_variables();
         let credentials = match credential.map(|credential| &credential.chosen) {
             None => Some(Credentials::None),
@@ -56,7 +60,11 @@ impl Deployment {
             }
         };
         let connection = match (endpoint, credentials) {
-            (Some(endpoint), Some(credentials)) if missing.is_empty() => Ok(Connection { endpoint, credentials }),
+            (Some(endpoint), Some(credentials)) if missing.is_empty() => Ok(Connection {
+                endpoint,
+                credentials,
+                trust,
+            }),
             _ => Err(distinct(missing)),
         };
         let alternatives = credential
@@ -87,7 +95,7 @@ pub(super) struct Reader<'a> {
     /// Where faults go.
     pub(super) faults: &'a mut Diagnostics,
     wanted: Vec<String>,
-    missing: Vec<String>,
+    pub(super) missing: Vec<String>,
 }
 
 impl<'a> Reader<'a> {

@@ -157,7 +157,8 @@ impl Diagnostics {
         let mut faults: Vec<_> = self
             .faults
             .iter()
-            .filter(|fault| seen.insert((fault.span, &fault.path, &fault.message)))
+            // A site shares lines with the provider that it is like: the same fault at the same place is said once.
+            .filter(|fault| seen.insert((fault.span, fault.span.is_none().then_some(&fault.path), &fault.message)))
             .collect();
         faults.sort_by_key(|fault| fault.span);
         faults

@@ -14,6 +14,7 @@ pub use crate::config::file_credentials::{
     APPLY_KEYS, Alternative, Apply, BASIC_KEYS, Credential, CredentialScheme, DATED_ACCESS_KEY_KEYS, HEADER_KEYS, LOGIN_KEYS, Login,
     NONE_KEYS, ONE_OF_KEYS, PASSTHROUGH_KEYS, SDK_HMAC_SHA256_KEYS, SESSION_KEYS, Session, TEST_KEYS, Test,
 };
+pub use crate::config::file_like::SITE_KEYS;
 pub use crate::config::file_provider::{
     ACTION_KEYS, Action, Connection, INTEGER_ID_KEYS, Id, LIMITS_KEYS, Limits, PROVIDER_KEYS, Provider, STRING_ID_KEYS,
 };
@@ -23,6 +24,7 @@ pub use crate::config::file_route::{
 pub use crate::config::file_task::{
     JOB_KEYS, Job, LOOK_KEYS, Look, SETTLES_KEYS, Settles, TASK_KEYS, TASK_REPLY_KEYS, TIMES_KEYS, Task, Times,
 };
+pub use crate::config::file_tls::{CLIENT_CERT_KEYS, ClientCert, TLS_KEYS, Tls};
 use crate::config::place::{Path, Place, Span, Spanned};
 use crate::config::yaml::{Key, Node, NodeValue};
 
@@ -67,6 +69,8 @@ pub struct FaultTable {
     pub message: Vec<Node>,
     /// Templates for the vendor's id of the exchange.
     pub request_id: Vec<Node>,
+    /// Where a message ends: what follows one of these texts is not handed on.
+    pub cut_after: Vec<Spanned<String>>,
     /// Rules before the codes.
     pub rules: Vec<FaultRule>,
     /// Code to reason.
@@ -129,7 +133,7 @@ impl File {
                 .into_iter()
                 .map(|(key, item)| decoder.fault_table(&key, item))
                 .collect(),
-            providers: providers.into_iter().map(|(key, item)| decoder.provider(&key, item)).collect(),
+            providers: decoder.providers(providers),
         }
     }
 
@@ -221,6 +225,11 @@ impl Decoder<'_> {
         };
         let (code, message) = (templates("code", self), templates("message", self));
         let request_id = templates("request_id", self);
+        let cut_after = fields
+            .items("cut_after", self.faults)
+            .into_iter()
+            .filter_map(|item| fields::take_text(item, self.faults))
+            .collect();
         let rules = fields
             .items("rules", self.faults)
             .into_iter()
@@ -243,6 +252,7 @@ impl Decoder<'_> {
             code,
             message,
             request_id,
+            cut_after,
             rules,
             codes,
             families,
@@ -378,7 +388,7 @@ pub const SETTING_KEYS: Keys = Keys {
 pub const FAULTS_KEYS: Keys = Keys {
     what: "a fault table",
     required: &[],
-    optional: &["code", "message", "request_id", "rules", "codes", "families"],
+    optional: &["code", "message", "request_id", "cut_after", "rules", "codes", "families"],
 };
 /// One of the `rules` of a fault table.
 pub const FAULT_RULE_KEYS: Keys = Keys {

@@ -10,6 +10,7 @@ use crate::config::fields::{Fields, Item, Keys};
 use crate::config::file::{Decoder, PROVIDER_RULE, VERB_RULE};
 use crate::config::file_route::{REPLY_KEYS, Reply, Request};
 use crate::config::file_task::{Job, Look, Settles, Task};
+use crate::config::file_tls::Tls;
 use crate::config::place::{Place, Spanned};
 use crate::config::yaml::{Key, Node};
 use crate::route::{IdKind, LOOK, Repeat};
@@ -21,12 +22,18 @@ pub struct Provider {
     pub name: Spanned<String>,
     /// Where it stands.
     pub place: Place,
+    /// The provider whose keys it takes over where it names none of its own.
+    pub like: Option<Spanned<String>>,
+    /// Are its actions those of the provider that it is like?
+    pub borrowed_actions: bool,
     /// One line for people.
     pub title: Spanned<String>,
     /// Template over `env`.
     pub endpoint: Node,
     /// A name of `credentials`.
     pub credentials: Option<Spanned<String>>,
+    /// Whom its https trusts.
+    pub tls: Option<Tls>,
     /// A name of `faults`.
     pub faults: Option<Spanned<String>>,
     /// Defaults for the caller's scope: templates over `env`.
@@ -126,18 +133,24 @@ pub struct Action {
 }
 
 impl Decoder<'_> {
-    /// One of `providers`.
-    pub(crate) fn provider(&mut self, key: &Key, item: Item) -> Provider {
+    /// One of `providers`, with what it takes over from another one in it.
+    pub(crate) fn provider(&mut self, key: &Key, item: Item, keys: &Keys) -> Provider {
         let name = self.name(key, &item.place.path, PROVIDER_RULE);
-        let mut fields = Fields::open(item, &PROVIDER_KEYS, self.faults);
+        let mut fields = Fields::open(item, keys, self.faults);
         let id = match fields.take("id") {
             Some(item) => self.id(item),
             None => Id::any(fields.place.clone()),
         };
         let limits = fields.take("limits").map(|item| self.limits(item)).unwrap_or_default();
+        let tls = fields.take("tls").map(|item| self.tls(item));
         let actions = fields.members("actions", self.faults);
         Provider {
             name,
+            tls,
+            borrowed_actions: false,
+            like: fields
+                .node("like")
+                .and_then(|node| Some(Spanned::new(node.as_text()?.to_owned(), node.span))),
             title: fields.required_text("title", self.faults),
             endpoint: fields.required_node("endpoint"),
             credentials: fields.text("credentials", self.faults),
@@ -266,7 +279,7 @@ impl Id {
 pub const PROVIDER_KEYS: Keys = Keys {
     what: "a provider",
     required: &["title", "endpoint", "id", "actions"],
-    optional: &["credentials", "faults", "scope", "limits", "task"],
+    optional: &["credentials", "faults", "scope", "limits", "tls", "task"],
 };
 /// The `id` of a provider whose ids are text.
 pub const STRING_ID_KEYS: Keys = Keys {

@@ -51,6 +51,7 @@ fn decoder_and_editor_schema_agree() {
     check("/$defs/fault_rule", &file::FAULT_RULE_KEYS);
     check("/$defs/fault_table/properties/families/items", &file::FAMILY_KEYS);
     check("/$defs/provider", &file::PROVIDER_KEYS);
+    check("/$defs/site", &file::SITE_KEYS);
     check("/$defs/limits", &file::LIMITS_KEYS);
     check("/$defs/task", &file::TASK_KEYS);
     check("/$defs/task/properties/reply", &file::TASK_REPLY_KEYS);
@@ -58,6 +59,8 @@ fn decoder_and_editor_schema_agree() {
     check("/$defs/look", &file::LOOK_KEYS);
     check("/$defs/settles", &file::SETTLES_KEYS);
     check("/$defs/job", &file::JOB_KEYS);
+    check("/$defs/tls", &file::TLS_KEYS);
+    check("/$defs/tls/properties/client_cert", &file::CLIENT_CERT_KEYS);
     check("/$defs/action", &file::ACTION_KEYS);
     check("/$defs/request", &file::REQUEST_KEYS);
     check("/$defs/reply", &file::REPLY_KEYS);

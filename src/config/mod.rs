@@ -24,11 +24,14 @@ mod compile_request;
 mod compile_route;
 mod compile_task;
 mod deployment;
+mod deployment_tls;
 mod fields;
 mod file_credentials;
+mod file_like;
 mod file_provider;
 mod file_route;
 mod file_task;
+mod file_tls;
 mod flatten;
 #[cfg(test)]
 mod keys_tests;

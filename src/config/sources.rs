@@ -113,6 +113,27 @@ impl Sources {
         String::from_utf8(bytes).map_err(|_| ReadError::NotUtf8)
     }
 
+    /// The bytes of a file that is no part of the tree: a certificate of this deployment. A relative path starts at the root, for
+    /// shipped routes at the working folder.
+    ///
+    /// # Errors
+    ///
+    /// When there is no file, or it cannot be read or is too large.
+    pub fn read_beside(&self, path: &str) -> Result<Vec<u8>, ReadError> {
+        let bytes = match &self.tree {
+            Tree::Folder(root) => read_capped(&root.join(path))?,
+            Tree::Memory(files) => match files.get(path) {
+                Some(text) => text.as_bytes().to_vec(),
+                None => read_capped(Path::new(path))?,
+            },
+            Tree::Shipped(_) => read_capped(Path::new(path))?,
+        };
+        if bytes.len() > MAX_BYTES {
+            return Err(ReadError::TooLarge);
+        }
+        Ok(bytes)
+    }
+
     /// Reads a file into the set that faults are shown from.
     ///
     /// # Errors

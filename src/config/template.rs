@@ -142,7 +142,7 @@ impl<'a> TemplateCompiler<'a> {
             .or_else(|| (!candidates.is_empty()).then(|| format!("known here: {}", candidates.join(", "))));
         let secret = reference.root == "env";
         let hint = if secret {
-            Some("`env` stands in `endpoint`, `scope` and `credentials` only".to_owned())
+            Some("`env` stands in `endpoint`, `scope`, `tls` and `credentials` only".to_owned())
         } else {
             hint
         };

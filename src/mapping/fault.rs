@@ -24,6 +24,8 @@ pub struct FaultTable {
     pub message: Vec<Placeholder>,
     /// Where the id of the exchange may stand.
     pub request_id: Vec<Placeholder>,
+    /// What follows one of these texts in a message is not handed on: it may hold a signature or a header's value.
+    pub cut_after: Vec<String>,
     /// Before the codes; the first that matches decides.
     pub rules: Vec<FaultRule>,
     /// Code to reason.
@@ -110,7 +112,32 @@ impl FaultTable {
     /// The vendor's own message, cut and cleaned.
     #[must_use]
     pub fn message(&self, bindings: &Bindings<'_>) -> Option<String> {
-        first(&self.message, bindings, MAX_MESSAGE_CHARS)
+        first(&self.message, bindings, MAX_MESSAGE_CHARS).map(|text| self.cut(text))
+    }
+
+    /// A message up to and with the first of the texts after which nothing is handed on.
+    ///
+    /// ```
+    /// use taskgate::mapping::fault::FaultTable;
+    ///
+    /// let table = FaultTable { cut_after: vec!["canonicalRequest:".to_owned()], ..FaultTable::default() };
+    /// assert_eq!(table.cut("fail, CanonicalRequest:POST|/v1|secret".to_owned()), "fail, CanonicalRequest:…");
+    /// assert_eq!(table.cut("other".to_owned()), "other");
+    /// ```
+    #[must_use]
+    pub fn cut(&self, mut message: String) -> String {
+        // Lower case of ASCII letters only, so that both texts have the same byte positions.
+        let lower = message.to_ascii_lowercase();
+        let end = self
+            .cut_after
+            .iter()
+            .filter_map(|text| Some(lower.find(&text.to_ascii_lowercase())? + text.len()))
+            .min();
+        if let Some(end) = end.filter(|end| *end < message.len()) {
+            message.truncate(end);
+            message.push('…');
+        }
+        message
     }
 
     /// The vendor's id for the exchange.

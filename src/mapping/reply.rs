@@ -241,7 +241,7 @@ impl ReplyRules {
                 .and_then(|text| clean(&text, limit))
         };
         fault.code = text(code, MAX_SHORT_CHARS).or(fault.code);
-        fault.message = text(message, MAX_TEXT_CHARS).or(fault.message);
+        fault.message = text(message, MAX_TEXT_CHARS).map(|text| self.faults.cut(text)).or(fault.message);
         match reason {
             Some(reason) => vendor_error(reason, fault, reply),
             None => match self.faults.by_rule(fault.status, bindings) {

@@ -3,11 +3,17 @@
 //! **Source.** The vendor's pages and definitions of `CancelCaptureTask` and `ListCaptureTask`. Guesses, where nothing is documented:
 //! the code for a task that no longer runs, and the one for a body that is not JSON.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::board::{Acted, Board, Phase, STOPPING_WORDS};
+use super::board::{Acted, Board, Course, ENDING, LOOKS, OTHERS, Phase, STOPPING_WORDS};
+use super::cloud::Cloud;
+use super::faults::ThrottledBy;
 use super::huawei;
+use super::settings::{Setting, SettingError, Settings};
 use super::vendor::{TaskView, Vendor, VendorReply, VendorRequest};
 
 /// The capture task that runs at the start.
@@ -20,12 +26,16 @@ pub const CFW_FIREWALL: &str = "ebf891cd-2163-48a0-9963-6309f99dd3c4";
 #[derive(Debug)]
 pub(super) struct Cfw {
     board: Board,
+    cloud: Arc<Cloud>,
+    settings: Settings,
 }
 
 impl Cfw {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(cloud: Arc<Cloud>) -> Self {
         Self {
-            board: Board::new(&[CFW_TASK], STOPPING_WORDS),
+            board: Board::new(&[(CFW_TASK, Phase::Ready)], STOPPING_WORDS),
+            cloud,
+            settings: Settings::new(SETTINGS),
         }
     }
 
@@ -41,7 +51,7 @@ impl Cfw {
         if firewall != CFW_FIREWALL {
             return unknown();
         }
-        match self.board.act(task) {
+        match self.board.act(task, Course::of(&self.settings)) {
             // The vendor answers with the id and the name of the firewall, not of the task.
             Acted::Started => huawei::json_reply(StatusCode::OK, &json!({"data": {"id": firewall, "name": "test"}})),
             Acted::Refused(_) => refusal("CFW.00400002", "there is nothing to do."),
@@ -61,16 +71,23 @@ impl Cfw {
             return unknown();
         }
         let tasks = self.board.views();
-        let records: Vec<Value> = tasks
+        // Captures of other people come first, and all of them have ended.
+        let others = self.settings.count("others");
+        let others = (0..others).map(|number| (format!("00000000-0000-4000-8000-{number:012}"), true));
+        let all: Vec<(String, bool)> = others.chain(tasks.into_iter().map(|task| (task.id, false))).collect();
+        let records: Vec<Value> = all
             .iter()
             .skip(offset)
             .take(limit)
-            .filter_map(|task| Some(record(&task.id, self.board.look(&task.id)?)))
+            .filter_map(|(id, is_other)| {
+                let phase = if *is_other { Phase::Ended } else { self.board.look(id)? };
+                Some(record(id, phase))
+            })
             .collect();
         huawei::json_reply(
             StatusCode::OK,
             &json!({"data": {
-                "limit": limit, "offset": offset, "total": tasks.len(), "records": records,
+                "limit": limit, "offset": offset, "total": all.len(), "records": records,
             }}),
         )
     }
@@ -86,9 +103,11 @@ impl Vendor for Cfw {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match (&request.method, segments.as_slice()) {
             (&Method::POST, ["v1", project, "capture-task", "stop"]) => {
-                huawei::refusal(request, project).unwrap_or_else(|| self.stop(request))
+                huawei::refusal(&self.cloud, request, project).unwrap_or_else(|| self.stop(request))
             }
-            (&Method::GET, ["v1", project, "capture-task"]) => huawei::refusal(request, project).unwrap_or_else(|| self.list(request)),
+            (&Method::GET, ["v1", project, "capture-task"]) => {
+                huawei::refusal(&self.cloud, request, project).unwrap_or_else(|| self.list(request))
+            }
             _ => huawei::unknown_api(),
         }
     }
@@ -107,10 +126,43 @@ impl Vendor for Cfw {
 
     fn reset(&self) {
         self.board.reset();
+        self.cloud.unlock();
     }
 
     fn environment(&self, endpoint: &str) -> Vec<(String, String)> {
         huawei::environment("CFW_ENDPOINT", endpoint)
+    }
+
+    fn login_environment(&self, endpoint: &str) -> Vec<(String, String)> {
+        huawei::login_environment("CFW_ENDPOINT", endpoint)
+    }
+
+    fn signature_environment(&self, endpoint: &str) -> Vec<(String, String)> {
+        huawei::signature_environment("CFW_ENDPOINT", endpoint)
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.settings.all()
+    }
+
+    fn set(&self, name: &str, value: &str) -> Result<(), SettingError> {
+        self.settings.set(name, value)
+    }
+
+    fn place(&self, task: &str, phase: Phase) -> bool {
+        self.board.place(task, phase)
+    }
+
+    fn revoke(&self) {
+        self.cloud.revoke();
+    }
+
+    fn logins(&self) -> Value {
+        self.cloud.view()
+    }
+
+    fn throttled(&self, _: &VendorRequest, by: ThrottledBy) -> VendorReply {
+        huawei::throttled(by)
     }
 }
 
@@ -124,9 +176,11 @@ fn unknown() -> VendorReply {
 
 fn record(id: &str, phase: Phase) -> Value {
     let status = match phase {
-        Phase::Ready => 2,
-        Phase::Moving => 5,
+        Phase::Failed => 0,
+        Phase::Ended => 1,
+        Phase::Ready | Phase::Returning => 2,
         Phase::Settled => 4,
+        Phase::Moving => 5,
     };
     json!({
         "task_id": id,
@@ -148,3 +202,5 @@ fn record(id: &str, phase: Phase) -> Value {
         "is_deleted": 0,
     })
 }
+
+const SETTINGS: &[Setting] = &[LOOKS, ENDING, OTHERS];

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::faults::{Effect, ErrorBody, Fault, FaultKind, FaultRule};
+use super::faults::{Effect, ErrorBody, Fault, FaultKind, FaultRule, ThrottledBy};
 
 impl FromStr for Fault {
     type Err = FaultSyntaxError;
@@ -66,7 +66,12 @@ impl fmt::Display for Fault {
                     f.write_str(",body=empty")?;
                 }
             }
-            FaultKind::Cut
+            FaultKind::Throttle { by: ThrottledBy::All } => f.write_str(":all")?,
+            FaultKind::Throttle {
+                by: ThrottledBy::Concurrent,
+            } => f.write_str(":concurrent")?,
+            FaultKind::Throttle { by: ThrottledBy::User }
+            | FaultKind::Cut
             | FaultKind::Empty
             | FaultKind::Failure
             | FaultKind::Garbage
@@ -145,6 +150,12 @@ pub enum FaultSyntaxError {
         /// What was found.
         value: String,
     },
+    /// A limit that no vendor has.
+    #[error("expected `throttle:user`, `throttle:all` or `throttle:concurrent`, found `{found}`")]
+    InvalidLimit {
+        /// What was found.
+        found: String,
+    },
     /// A status that cannot be sent.
     #[error("expected a status from 200 to 599 such as `{kind}:503`, found `{found}`")]
     InvalidStatus {
@@ -214,6 +225,14 @@ fn parse_kind(text: &str) -> Result<FaultKind, FaultSyntaxError> {
             status: parse_status("status", argument)?,
             body: ErrorBody::Vendor,
         },
+        ("throttle", None | Some("user")) => FaultKind::Throttle { by: ThrottledBy::User },
+        ("throttle", Some("all")) => FaultKind::Throttle { by: ThrottledBy::All },
+        ("throttle", Some("concurrent")) => FaultKind::Throttle {
+            by: ThrottledBy::Concurrent,
+        },
+        ("throttle", Some(other)) => {
+            return Err(FaultSyntaxError::InvalidLimit { found: other.to_owned() });
+        }
         ("truncated", None) => FaultKind::Truncated,
         (known, Some(argument)) if KINDS.contains(&known) => {
             return Err(FaultSyntaxError::UnexpectedArgument {
@@ -278,7 +297,7 @@ fn parse_status(kind: &'static str, text: Option<&str>) -> Result<StatusCode, Fa
 pub(super) const ALL_VENDORS: &str = "all";
 
 /// Every kind, in the order in which they are offered.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "cut",
     "drip",
     "empty",
@@ -290,6 +309,7 @@ const KINDS: [&str; 12] = [
     "redirect",
     "reset",
     "status",
+    "throttle",
     "truncated",
 ];
 
@@ -317,6 +337,10 @@ mod tests {
             ("cfw=status:503,times=2", "cfw=status:503,times=2"),
             ("cfw=status:503, body=empty", "cfw=status:503,body=empty"),
             ("hss=reset", "hss=reset"),
+            ("prime=throttle", "prime=throttle"),
+            ("prime=throttle:user,times=1", "prime=throttle,times=1"),
+            ("prime=throttle:concurrent", "prime=throttle:concurrent"),
+            ("all=throttle:all", "all=throttle:all"),
             ("all=html:502", "all=html:502"),
             ("all=html", "all=html:200"),
             ("zstack=hang,effect=none", "zstack=hang,effect=none"),
@@ -340,7 +364,7 @@ mod tests {
             ),
             (
                 "hss=explode",
-                "error: unknown fault `explode`, expected one of cut, drip, empty, failure, garbage, hang, html, latency, redirect, reset, status, truncated",
+                "error: unknown fault `explode`, expected one of cut, drip, empty, failure, garbage, hang, html, latency, redirect, reset, status, throttle, truncated",
             ),
             (
                 "hss=latency",
@@ -353,6 +377,10 @@ mod tests {
             (
                 "hss=status:101",
                 "error: expected a status from 200 to 599 such as `status:503`, found `101`",
+            ),
+            (
+                "hss=throttle:5",
+                "error: expected `throttle:user`, `throttle:all` or `throttle:concurrent`, found `5`",
             ),
             ("hss=reset:1", "error: `reset` takes no argument, found `:1`"),
             (

@@ -16,6 +16,7 @@
 //! | `redirect` | 302 to a login page | none |
 //! | `reset` | a connection reset before any byte of an answer | applied |
 //! | `status:<status>` | that status with the vendor's error body, or with `body=empty` none | none |
+//! | `throttle:<limit>` | the vendor's own words for one call too many: of this `user` unless told, of `all`, or `concurrent` | none |
 //! | `truncated` | the real answer under a larger `Content-Length`, then the end of the connection | applied |
 //!
 //! **Invariants.** `effect=applied` lets the vendor act before the fault hides its answer; `effect=none` keeps the request away from it.
@@ -88,8 +89,24 @@ pub enum FaultKind {
         /// What stands in the body.
         body: ErrorBody,
     },
+    /// The vendor's own words for one call too many.
+    Throttle {
+        /// Which limit is said to be reached.
+        by: ThrottledBy,
+    },
     /// The answer under too large a `Content-Length`, then the end of the connection.
     Truncated,
+}
+
+/// The limit that a throttled call is said to have reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThrottledBy {
+    /// The limit for all users together.
+    All,
+    /// The limit on calls at the same time.
+    Concurrent,
+    /// The limit for this user.
+    User,
 }
 
 /// Whether the vendor acts on a call whose answer a fault replaces.
@@ -167,6 +184,7 @@ impl FaultKind {
             Self::Redirect => "redirect",
             Self::Reset => "reset",
             Self::Status { .. } => "status",
+            Self::Throttle { .. } => "throttle",
             Self::Truncated => "truncated",
         }
     }
@@ -174,7 +192,7 @@ impl FaultKind {
     /// Faults on the way back lose the answer of a vendor that has acted; faults of a front end mean that it never got the call.
     pub(super) fn usual_effect(self) -> Effect {
         match self {
-            Self::Failure | Self::Html { .. } | Self::Redirect | Self::Status { .. } => Effect::None,
+            Self::Failure | Self::Html { .. } | Self::Redirect | Self::Status { .. } | Self::Throttle { .. } => Effect::None,
             Self::Cut
             | Self::Drip { .. }
             | Self::Empty

@@ -1,24 +1,40 @@
-//! Host Security Service: scan tasks that are retried, and queried to see how far they are.
+//! Host Security Service: scan tasks that are retried, and queried to see how far they are, and image scans that are stopped.
 //!
-//! The one task has finished with clusters that failed. A retry makes it run; when it has finished again nothing is left to retry.
+//! The one task has finished with clusters that failed. A retry makes it run; when it has finished again nothing is left to retry. Five
+//! calls per minute of one user are let through for each interface; unless told otherwise that is so for the lists only.
 //!
 //! **Source.** The vendor's page of `RetryTask`, its models of that and of `ListTasks` and `ListTaskResources`, its error table. Guess: the
 //! code for a task that runs or has nothing to retry. Ids of clusters are not compared with the task's.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::board::{Acted, Board, Phase, Words};
+use super::board::{Acted, Board, Course, ENDING, LOOKS, Phase, STOPPING_WORDS, Words};
+use super::cloud::Cloud;
+use super::faults::ThrottledBy;
 use super::huawei;
+use super::settings::{Kind, Setting, SettingError, Settings};
+use super::throttle::Throttle;
 use super::vendor::{TaskView, Vendor, VendorReply, VendorRequest};
 
 /// The scan task that has finished with failed clusters at the start.
 pub const HSS_TASK: &str = "b2b4e9b0-5ad7-4c3c-9f2e-3d0f1a7c6e10";
 
+/// The image scan that runs at the start.
+pub const HSS_IMAGE_SCAN: &str = "c3c5fac1-6be8-4d4d-8a3f-4e1f2b8d7f21";
+
 /// The simulated service.
 #[derive(Debug)]
 pub(super) struct Hss {
     board: Board,
+    images: Board,
+    cloud: Arc<Cloud>,
+    settings: Settings,
+    throttle: Throttle,
 }
 
 /// What the path and the method ask for.
@@ -27,17 +43,44 @@ enum Operation<'a> {
     List,
     Resources(&'a str),
     Retry(&'a str),
+    StopImageScan(&'a str),
 }
 
 impl Hss {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(cloud: Arc<Cloud>) -> Self {
         let words = Words {
             ready: "finished with failed clusters",
             moving: "running",
             settled: "finished",
         };
         Self {
-            board: Board::new(&[HSS_TASK], words),
+            board: Board::new(&[(HSS_TASK, Phase::Ready)], words),
+            images: Board::new(&[(HSS_IMAGE_SCAN, Phase::Ready)], STOPPING_WORDS),
+            cloud,
+            settings: Settings::new(SETTINGS),
+            throttle: Throttle::default(),
+        }
+    }
+
+    /// The gateway's answer to one call of this user too many.
+    fn throttling(&self, operation: Operation<'_>) -> Option<VendorReply> {
+        let (name, is_list) = match operation {
+            Operation::List => ("tasks", true),
+            Operation::Resources(_) => ("resources", true),
+            Operation::Retry(_) => ("retry", false),
+            Operation::StopImageScan(_) => ("image-scan", false),
+        };
+        let counts = self.settings.is(RATE_LIMIT, "all") || is_list && self.settings.is(RATE_LIMIT, "lists");
+        let now = self.cloud.clock.now();
+        let passes = !counts || self.throttle.admits(name, now, CALLS_PER_WINDOW, WINDOW);
+        (!passes).then(|| huawei::throttled(ThrottledBy::User))
+    }
+
+    fn stop_image_scan(&self, id: &str) -> VendorReply {
+        match self.images.act(id, Course::of(&self.settings)) {
+            Acted::Started => huawei::empty_reply(),
+            Acted::Refused(_) => refusal("HSS.1006", "The task is not running."),
+            Acted::Unknown => unknown(),
         }
     }
 
@@ -48,11 +91,20 @@ impl Hss {
         if !(1..=64).contains(&id.chars().count()) || !is_retry_body(&body) {
             return invalid_parameter();
         }
-        match self.board.act(id) {
+        let course = Course::of(&self.settings);
+        // There is no failed scan: it has finished and left items to retry.
+        let ending = if course.ending == Phase::Failed {
+            Phase::Ready
+        } else {
+            course.ending
+        };
+        match self.board.act(id, Course { ending, ..course }) {
             // Nothing comes back: neither a body nor a type for it.
             Acted::Started => huawei::empty_reply(),
-            Acted::Refused(Phase::Moving) => refusal("HSS.1006", "The task is running."),
-            Acted::Refused(Phase::Ready | Phase::Settled) => refusal("HSS.1006", "The task has no failed items."),
+            Acted::Refused(Phase::Moving | Phase::Returning) => refusal("HSS.1006", "The task is running."),
+            Acted::Refused(Phase::Ready | Phase::Settled | Phase::Ended | Phase::Failed) => {
+                refusal("HSS.1006", "The task has no failed items.")
+            }
             Acted::Unknown => unknown(),
         }
     }
@@ -119,12 +171,15 @@ impl Vendor for Hss {
             (&Method::PUT, ["v5", project, "common", "tasks", id, "retry"]) => (*project, Operation::Retry(id)),
             (&Method::POST, ["v5", project, "common", "tasks", "batch-query"]) => (*project, Operation::List),
             (&Method::POST, ["v5", project, "common", "tasks", id, "resources", "batch-query"]) => (*project, Operation::Resources(id)),
+            (&Method::PUT, ["v5", project, "image", "image-scan", "tasks", id, "stop"]) => (*project, Operation::StopImageScan(id)),
             _ => return huawei::unknown_api(),
         };
-        huawei::refusal(request, project).unwrap_or_else(|| match operation {
+        let refusal = huawei::refusal(&self.cloud, request, project).or_else(|| self.throttling(operation));
+        refusal.unwrap_or_else(|| match operation {
             Operation::List => self.list(request),
             Operation::Resources(id) => self.resources(request, id),
             Operation::Retry(id) => self.retry(request, id),
+            Operation::StopImageScan(id) => self.stop_image_scan(id),
         })
     }
 
@@ -137,15 +192,50 @@ impl Vendor for Hss {
     }
 
     fn tasks(&self) -> Vec<TaskView> {
-        self.board.views()
+        [&self.board, &self.images].into_iter().flat_map(Board::views).collect()
     }
 
     fn reset(&self) {
         self.board.reset();
+        self.images.reset();
+        self.throttle.reset();
+        self.cloud.unlock();
     }
 
     fn environment(&self, endpoint: &str) -> Vec<(String, String)> {
         huawei::environment("HSS_ENDPOINT", endpoint)
+    }
+
+    fn login_environment(&self, endpoint: &str) -> Vec<(String, String)> {
+        huawei::login_environment("HSS_ENDPOINT", endpoint)
+    }
+
+    fn signature_environment(&self, endpoint: &str) -> Vec<(String, String)> {
+        huawei::signature_environment("HSS_ENDPOINT", endpoint)
+    }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.settings.all()
+    }
+
+    fn set(&self, name: &str, value: &str) -> Result<(), SettingError> {
+        self.settings.set(name, value)
+    }
+
+    fn place(&self, task: &str, phase: Phase) -> bool {
+        self.board.place(task, phase) || self.images.place(task, phase)
+    }
+
+    fn revoke(&self) {
+        self.cloud.revoke();
+    }
+
+    fn logins(&self) -> Value {
+        self.cloud.view()
+    }
+
+    fn throttled(&self, _: &VendorRequest, by: ThrottledBy) -> VendorReply {
+        huawei::throttled(by)
     }
 }
 
@@ -190,9 +280,10 @@ fn fits(body: &Map<String, Value>, name: &str, test: impl Fn(&str) -> bool) -> b
 
 fn summary(id: &str, phase: Phase) -> Value {
     let (status, scanning, success, failed) = match phase {
-        Phase::Ready => ("finished", 0, 1, 2),
+        Phase::Ready | Phase::Failed => ("finished", 0, 1, 2),
         Phase::Moving => ("running", 2, 1, 0),
-        Phase::Settled => ("finished", 0, 3, 0),
+        Phase::Settled | Phase::Ended => ("finished", 0, 3, 0),
+        Phase::Returning => ("ready", 0, 1, 2),
     };
     json!({
         "task_id": id,
@@ -214,9 +305,9 @@ fn summary(id: &str, phase: Phase) -> Value {
 
 fn clusters(phase: Phase) -> Vec<Value> {
     let retried = match phase {
-        Phase::Ready => "failed",
-        Phase::Moving => "scanning",
-        Phase::Settled => "success",
+        Phase::Ready | Phase::Failed => "failed",
+        Phase::Moving | Phase::Returning => "scanning",
+        Phase::Settled | Phase::Ended => "success",
     };
     [("c-1", retried), ("c-2", retried), ("c-3", "success")]
         .into_iter()
@@ -247,3 +338,18 @@ fn unknown() -> VendorReply {
 
 const TASK_NAME: &str = "nightly-cluster-scan";
 const SCAN_TYPES: [&str; 3] = ["cluster_vul", "risk_assessment", "benchmark"];
+
+const SETTINGS: &[Setting] = &[
+    LOOKS,
+    ENDING,
+    // The real service counts every interface; with the lists only, a retry can be tried out again and again.
+    Setting {
+        name: RATE_LIMIT,
+        kind: Kind::Words(&["lists", "all", "off"]),
+        start: "lists",
+    },
+];
+
+const RATE_LIMIT: &str = "rate_limit";
+const CALLS_PER_WINDOW: usize = 5;
+const WINDOW: Duration = Duration::from_secs(60);

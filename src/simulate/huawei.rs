@@ -3,34 +3,37 @@
 //! **Source.** The vendor's error tables of the API gateway and of the three services; codes and texts are theirs. What they do not
 //! document is marked "guess" where it is decided.
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::cloud::{Cloud, Denial, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY, HUAWEI_TOKEN};
+use super::faults::ThrottledBy;
 use super::vendor::{VendorReply, VendorRequest};
 
-/// The project that the demo token is good for.
-pub const HUAWEI_PROJECT_ID: &str = "09bb24e6fe80d23d2fa2c010b53b418c";
-
-/// The one token that the gateway takes.
-pub const HUAWEI_TOKEN: &str = "simulator-token-that-opens-nothing";
-
 /// The gateway's own answer to a request for `project` that it does not let through.
-pub(super) fn refusal(request: &VendorRequest, project: &str) -> Option<VendorReply> {
-    let unauthenticated = |text: &str| {
-        let message = format!("Incorrect IAM authentication information: {text}");
-        Some(gateway_error(StatusCode::UNAUTHORIZED, "0301", &message))
-    };
-    let token = request.headers.get(TOKEN_HEADER);
-    match (token, access_key(&request.headers)) {
-        (None, Some(key)) => unauthenticated(&format!("ak {key} not exist")),
-        (None, None) => unauthenticated("x-auth-token not found"),
-        (Some(token), _) if token.as_bytes() != HUAWEI_TOKEN.as_bytes() => unauthenticated("decrypt token fail"),
+pub(super) fn refusal(cloud: &Cloud, request: &VendorRequest, project: &str) -> Option<VendorReply> {
+    match cloud.admit(request, project).err()? {
+        Denial::Identity(text) => {
+            let message = format!("Incorrect IAM authentication information: {text}");
+            Some(gateway_error(StatusCode::UNAUTHORIZED, "0301", &message))
+        }
+        Denial::Renew => Some(gateway_error(StatusCode::UNAUTHORIZED, "0307", "The token must be updated")),
         // Guess: the table has a code for an unavailable project and none for a foreign one.
-        (Some(_), _) if project != HUAWEI_PROJECT_ID => Some(gateway_error(StatusCode::FORBIDDEN, "0310", "The project is unavailable")),
-        (Some(_), _) => None,
+        Denial::Project => Some(gateway_error(StatusCode::FORBIDDEN, "0310", "The project is unavailable")),
     }
+}
+
+/// The gateway's answer to one call too many, with the window in its text.
+pub(super) fn throttled(by: ThrottledBy) -> VendorReply {
+    let policy = match by {
+        ThrottledBy::All => "policy api over ratelimit,limit:600,time:1 minute",
+        ThrottledBy::Concurrent => "policy ip over ratelimit,limit:5,time:1 minute",
+        ThrottledBy::User => "policy user over ratelimit,limit:5,time:1 minute",
+    };
+    let message = format!("The throttling threshold has been reached: {policy}");
+    gateway_error(StatusCode::TOO_MANY_REQUESTS, "0308", &message)
 }
 
 /// The gateway knows neither the path nor the method on it; it does not tell the two apart.
@@ -49,10 +52,7 @@ pub(super) fn gateway_error_for(status: StatusCode) -> Option<VendorReply> {
         StatusCode::FORBIDDEN => ("0302", "The IAM user is not authorized to access the API"),
         StatusCode::NOT_FOUND => ("0101", "The API does not exist or has not been published in the environment"),
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG => ("0201", "Request too large"),
-        StatusCode::TOO_MANY_REQUESTS => (
-            "0308",
-            "The throttling threshold has been reached: policy user over ratelimit,limit:5,time:1 minute",
-        ),
+        StatusCode::TOO_MANY_REQUESTS => return Some(throttled(ThrottledBy::User)),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => ("0202", "Backend unavailable"),
         StatusCode::GATEWAY_TIMEOUT => ("0203", "Backend timeout"),
         _ => return None,
@@ -75,13 +75,31 @@ pub(super) fn empty_reply() -> VendorReply {
     stamped(VendorReply::empty(StatusCode::OK), &request_id())
 }
 
-/// The variables that all three services need.
+/// The variables of a service that is called with the fixed token.
 pub(super) fn environment(variable: &str, endpoint: &str) -> Vec<(String, String)> {
-    vec![
-        (variable.to_owned(), endpoint.to_owned()),
-        ("HUAWEI_PROJECT_ID".to_owned(), HUAWEI_PROJECT_ID.to_owned()),
-        ("HUAWEI_TOKEN".to_owned(), HUAWEI_TOKEN.to_owned()),
-    ]
+    pairs(&[(variable, endpoint), (PROJECT, HUAWEI_PROJECT_ID), ("HUAWEI_TOKEN", HUAWEI_TOKEN)])
+}
+
+/// The variables of a service that is called with a token of the identity service.
+pub(super) fn login_environment(variable: &str, endpoint: &str) -> Vec<(String, String)> {
+    pairs(&[(variable, endpoint), (PROJECT, HUAWEI_PROJECT_ID)])
+}
+
+/// The variables of a service whose requests are signed.
+pub(super) fn signature_environment(variable: &str, endpoint: &str) -> Vec<(String, String)> {
+    pairs(&[
+        (variable, endpoint),
+        (PROJECT, HUAWEI_PROJECT_ID),
+        ("HUAWEI_ACCESS_KEY", HUAWEI_ACCESS_KEY),
+        ("HUAWEI_SECRET_KEY", HUAWEI_SECRET_KEY),
+    ])
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 /// The page of records that `limit` and `offset` ask for, within the given limits.
@@ -109,13 +127,6 @@ fn gateway_error(status: StatusCode, digits: &str, message: &str) -> VendorReply
     stamped(VendorReply::json(status, &body), &id)
 }
 
-/// The access key that a signed request names.
-fn access_key(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let fields = value.strip_prefix("SDK-HMAC-SHA256")?;
-    fields.split(',').find_map(|field| field.trim().strip_prefix("Access="))
-}
-
 fn stamped(reply: VendorReply, id: &str) -> VendorReply {
     match HeaderValue::from_str(id) {
         Ok(value) => reply.header(REQUEST_ID_HEADER, value),
@@ -127,5 +138,5 @@ fn request_id() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-auth-token");
+const PROJECT: &str = "HUAWEI_PROJECT_ID";
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,30 +1,42 @@
-//! Simulators of the vendors: the five shipped ones with state, and stubs of any other, each behind a loopback port of its own.
+//! Simulators of the vendors: the five shipped ones with state, the identity service of three of them, and stubs of any other, each behind a
+//! loopback port of its own.
 //!
 //! The only place in this tree where a vendor has a name. They run inside `taskgate demo`, as `taskgate simulate`, and in tests, here and in
 //! the pipelines of users.
 //!
 //! **Shape.** [`Simulators::start`] opens the ports, [`Simulators::environment`] gives the variables that make a gateway call them, and
-//! [`Simulators::shutdown`] ends everything. What goes wrong on demand is in [`Fault`]; the same can be asked for over HTTP under
-//! `/_simulator/` at each port.
+//! [`Simulators::shutdown`] ends everything. What goes wrong on demand is in [`Fault`]; what can be set, and the clock that can be put
+//! forward, are methods here as well. The same can be asked for over HTTP under `/_simulator/` at each port.
 //!
 //! **Invariants.** Loopback only. Nothing is read from the environment, nothing is printed, and no task outlives `shutdown`.
 
 mod board;
 mod cfw;
+mod clock;
+mod cloud;
+mod cloud_signature;
 mod control;
 mod dbss;
 mod fault_text;
 mod faults;
 mod hss;
 mod huawei;
+mod iam;
+mod options;
 mod prime;
 mod prime_documents;
 mod server;
+mod settings;
 mod stub;
+mod throttle;
 mod vendor;
 mod wire;
 mod xml;
 mod zstack;
+mod zstack_access_key;
+mod zstack_documents;
+mod zstack_query;
+mod zstack_sessions;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,18 +49,28 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use board::{Phase, UnknownPhase};
 pub use cfw::{CFW_FIREWALL, CFW_TASK};
-pub use dbss::DBSS_INSTANCE;
+pub use cloud::{
+    HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_PROJECT_NAME, HUAWEI_SECRET_KEY, HUAWEI_SECURITY_TOKEN, HUAWEI_TEMPORARY_ACCESS_KEY,
+    HUAWEI_TEMPORARY_SECRET_KEY, HUAWEI_TOKEN,
+};
+pub use dbss::{DBSS_ENCRYPTION_INSTANCE, DBSS_INSTANCE, DBSS_MAINTENANCE_INSTANCE};
 pub use fault_text::FaultSyntaxError;
-pub use faults::{Effect, ErrorBody, Fault, FaultKind, FaultRule};
-pub use hss::HSS_TASK;
-pub use huawei::{HUAWEI_PROJECT_ID, HUAWEI_TOKEN};
+pub use faults::{Effect, ErrorBody, Fault, FaultKind, FaultRule, ThrottledBy};
+pub use hss::{HSS_IMAGE_SCAN, HSS_TASK};
+pub use iam::{HUAWEI_DOMAIN, HUAWEI_PASSWORD, HUAWEI_USER};
+pub use options::SimulatorOptions;
 pub use prime::{PRIME_PASSWORD, PRIME_RUNS, PRIME_USER};
 pub use server::SeenRequest;
+pub use settings::SettingError;
 pub use stub::{Exchange, ExpectedBody, StubError, StubReply, StubVendor};
 pub use vendor::{TaskView, Vendor, VendorReply, VendorRequest};
-pub use zstack::{ZSTACK_SESSION, ZSTACK_TASK};
+pub use zstack::{ZSTACK_CDP_TASK, ZSTACK_SESSION, ZSTACK_STOPPED_TASK, ZSTACK_TASK};
+pub use zstack_access_key::{ZSTACK_ACCESS_KEY_ID, ZSTACK_ACCESS_KEY_SECRET};
+pub use zstack_sessions::{ZSTACK_ACCOUNT, ZSTACK_PASSWORD};
 
+use clock::Clock;
 use server::Desk;
 
 /// Running simulators.
@@ -69,15 +91,9 @@ use server::Desk;
 #[derive(Debug)]
 pub struct Simulators {
     running: BTreeMap<String, Running>,
+    clock: Arc<Clock>,
     tasks: JoinSet<()>,
     stop: watch::Sender<()>,
-}
-
-/// Which vendors to simulate, where, and with which faults.
-pub struct SimulatorOptions {
-    vendors: Vec<Arc<dyn Vendor>>,
-    addresses: BTreeMap<String, SocketAddr>,
-    faults: Vec<FaultRule>,
 }
 
 /// No simulator has that name.
@@ -95,86 +111,24 @@ struct Running {
     desk: Arc<Desk>,
 }
 
-impl Default for SimulatorOptions {
-    /// The five shipped vendors, each on a free port of 127.0.0.1, without faults.
-    fn default() -> Self {
-        Self::none()
-            .vendor(cfw::Cfw::new())
-            .vendor(dbss::Dbss::new())
-            .vendor(hss::Hss::new())
-            .vendor(prime::Prime::new())
-            .vendor(zstack::Zstack::new())
-    }
-}
-
-impl SimulatorOptions {
-    /// No vendors; they are added with [`vendor`](Self::vendor).
-    #[must_use]
-    pub fn none() -> Self {
-        Self {
-            vendors: Vec::new(),
-            addresses: BTreeMap::new(),
-            faults: Vec::new(),
-        }
-    }
-
-    /// One more vendor; it takes the place of one of the same name.
-    #[must_use]
-    pub fn vendor(mut self, vendor: impl Vendor + 'static) -> Self {
-        self.vendors.retain(|known| known.name() != vendor.name());
-        self.vendors.push(Arc::new(vendor));
-        self
-    }
-
-    /// The names of the vendors.
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
-        self.vendors.iter().map(|vendor| vendor.name().to_owned()).collect()
-    }
-
-    /// Only these of the vendors.
-    ///
-    /// # Errors
-    /// [`UnknownVendor`] for a name that is not among them.
-    pub fn only(mut self, names: &[String]) -> Result<Self, UnknownVendor> {
-        let known = self.names();
-        if let Some(name) = names.iter().find(|name| !known.contains(name)) {
-            return Err(UnknownVendor { name: name.clone(), known });
-        }
-        self.vendors.retain(|vendor| names.iter().any(|name| name == vendor.name()));
-        Ok(self)
-    }
-
-    /// The address for one vendor in place of a free port of 127.0.0.1.
-    #[must_use]
-    pub fn listen(mut self, vendor: impl Into<String>, address: SocketAddr) -> Self {
-        self.addresses.insert(vendor.into(), address);
-        self
-    }
-
-    /// A fault that is armed from the start; of several for one vendor the last counts.
-    #[must_use]
-    pub fn fault(mut self, rule: FaultRule) -> Self {
-        self.faults.push(rule);
-        self
-    }
-}
-
 impl Simulators {
     /// Opens the ports and starts to answer.
     ///
     /// # Errors
-    /// `InvalidInput` for an address that is not loopback, and for an address or a fault of a vendor that is not simulated; otherwise
-    /// what the system says about a port. After an error nothing listens.
+    /// `InvalidInput` for an address that is not loopback, for an address, a fault or a setting of a vendor that is not simulated, and for a
+    /// setting that does not fit; otherwise what the system says about a port. After an error nothing listens.
     pub async fn start(options: SimulatorOptions) -> io::Result<Self> {
         let SimulatorOptions {
             vendors,
             mut addresses,
             faults,
+            settings,
+            clock,
         } = options;
         let (stop, stopped) = watch::channel(());
         let mut simulators = Self {
             running: BTreeMap::new(),
+            clock,
             tasks: JoinSet::new(),
             stop,
         };
@@ -184,7 +138,7 @@ impl Simulators {
             let address = addresses.remove(&name).unwrap_or(FREE_PORT);
             let listener = server::bind(address).await?;
             let address = listener.local_addr()?;
-            let desk = Arc::new(Desk::new(vendor));
+            let desk = Arc::new(Desk::new(vendor, Arc::clone(&simulators.clock)));
             listeners.push((listener, Arc::clone(&desk)));
             simulators.running.insert(name, Running { address, desk });
         }
@@ -194,6 +148,10 @@ impl Simulators {
         }
         for rule in faults {
             simulators.apply(rule).map_err(invalid)?;
+        }
+        for (vendor, name, value) in settings {
+            let set = simulators.set(&vendor, &name, &value);
+            set.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
         for (listener, desk) in listeners {
             simulators.tasks.spawn(server::serve(listener, desk, stopped.clone()));
@@ -210,12 +168,28 @@ impl Simulators {
             .collect()
     }
 
-    /// The environment variables that make a gateway call these simulators: endpoints and demo credentials.
+    /// The environment variables that make a gateway call these simulators: endpoints, and secrets that need no login.
     #[must_use]
     pub fn environment(&self) -> BTreeMap<String, String> {
+        self.variables(|vendor, endpoint| vendor.environment(endpoint))
+    }
+
+    /// The same with names and passwords for the vendors that have a login; the others have what [`environment`](Self::environment) says.
+    #[must_use]
+    pub fn login_environment(&self) -> BTreeMap<String, String> {
+        self.variables(|vendor, endpoint| vendor.login_environment(endpoint))
+    }
+
+    /// The same with access keys for the vendors that take signatures; the others have what [`environment`](Self::environment) says.
+    #[must_use]
+    pub fn signature_environment(&self) -> BTreeMap<String, String> {
+        self.variables(|vendor, endpoint| vendor.signature_environment(endpoint))
+    }
+
+    fn variables(&self, of: impl Fn(&dyn Vendor, &str) -> Vec<(String, String)>) -> BTreeMap<String, String> {
         self.running
             .values()
-            .flat_map(|running| running.desk.vendor.environment(&running.endpoint()))
+            .flat_map(|running| of(running.desk.vendor.as_ref(), &running.endpoint()))
             .collect()
     }
 
@@ -253,7 +227,44 @@ impl Simulators {
         Ok(())
     }
 
-    /// The start state again for all vendors: tasks, effects and counters. Armed faults stay.
+    /// Sets what can be set at one vendor while it runs; `docs/simulators.md` lists the settings.
+    ///
+    /// # Errors
+    /// [`SettingError`].
+    pub fn set(&self, vendor: &str, name: &str, value: &str) -> Result<(), SettingError> {
+        self.find(vendor)?.vendor.set(name, value)
+    }
+
+    /// Puts a task into a phase, without an effect; false when the vendor does not know the task.
+    ///
+    /// # Errors
+    /// [`UnknownVendor`].
+    pub fn place(&self, vendor: &str, task: &str, phase: Phase) -> Result<bool, UnknownVendor> {
+        Ok(self.find(vendor)?.vendor.place(task, phase))
+    }
+
+    /// Ends every login at all vendors: tokens, sessions, and the secrets that need no login. [`reset`](Self::reset) makes the latter valid
+    /// again.
+    pub fn revoke(&self) {
+        for running in self.running.values() {
+            running.desk.vendor.revoke();
+        }
+    }
+
+    /// Lets time pass at all vendors at once: tokens and sessions expire, locked keys are free again, throttled callers may call.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// The logins of a vendor as `GET /_simulator/logins` shows them.
+    ///
+    /// # Errors
+    /// [`UnknownVendor`].
+    pub fn logins(&self, vendor: &str) -> Result<Value, UnknownVendor> {
+        Ok(self.find(vendor)?.vendor.logins())
+    }
+
+    /// The start state again for all vendors: tasks, effects, logins and counters. Armed faults and settings stay, and the clock.
     pub fn reset(&self) {
         for running in self.running.values() {
             running.desk.reset();

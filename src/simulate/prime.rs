@@ -1,11 +1,13 @@
 //! Prime Infrastructure: running job instances that are cancelled, by lists of ids, in XML or JSON.
 //!
-//! Every operation answers 200 and tells per id what came of it. A wrong login is a redirect to a page, and the sixth request at once of
-//! one user is refused with 401.
+//! Every operation answers 200 and tells per id what came of it. A wrong login is a redirect to a page, and the sixth session of one user
+//! is refused with 401; a connection that is kept is a session between its requests, too.
 //!
 //! **Source.** The vendor's page of `jobService/cancelrunning` and its API reference (response codes, rate limits, `JobSummary`,
 //! `runhistory`). Guesses, where nothing is documented: the texts of failures, error ids other than `PRS-102`, the answer to too many
 //! requests at once, the shape of an empty list (absent), the form of times and of a run in a history.
+
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,10 +15,12 @@ use http::header::{HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::board::{Acted, Board, STOPPING_WORDS};
+use super::board::{Acted, Board, Course, ENDING, LOOKS, Phase, STOPPING_WORDS};
+use super::faults::ThrottledBy;
 use super::prime_documents::{
-    Call, Format, JOBS, accepted, error_document, format_of, history, ids_from_json, ids_from_xml, not_found, split_suffix,
+    Call, Format, JOB_TYPE, JOBS, accepted, error_document, format_of, history, ids_from_json, ids_from_xml, not_found, split_suffix,
 };
+use super::settings::{Kind, Setting, SettingError, Settings};
 use super::vendor::{TaskView, Vendor, VendorReply, VendorRequest};
 
 /// The job instances that run at the start.
@@ -32,12 +36,14 @@ pub const PRIME_PASSWORD: &str = "simulator-password-that-opens-nothing";
 #[derive(Debug)]
 pub(super) struct Prime {
     board: Board,
+    settings: Settings,
 }
 
 impl Prime {
     pub(super) fn new() -> Self {
         Self {
-            board: Board::new(&RUN_IDS, STOPPING_WORDS),
+            board: Board::new(&RUNS, STOPPING_WORDS),
+            settings: Settings::new(SETTINGS),
         }
     }
 
@@ -46,7 +52,12 @@ impl Prime {
         let Some(format) = suffix.or_else(|| accepted(request)) else {
             return error_document(request, Format::Xml, StatusCode::NOT_ACCEPTABLE, "Not acceptable", "108");
         };
-        if request.at_once > MAX_AT_ONCE {
+        let sessions = if self.settings.is(SESSIONS, "requests") {
+            request.at_once
+        } else {
+            request.sessions
+        };
+        if sessions > MAX_SESSIONS {
             let message = "The number of sessions of this user is exceeded";
             return error_document(request, format, StatusCode::UNAUTHORIZED, message, "110");
         }
@@ -83,7 +94,7 @@ impl Prime {
         };
         let (mut success, mut failure) = (Vec::new(), Vec::new());
         for id in ids {
-            let (list, status, message) = match self.board.act(&id.to_string()) {
+            let (list, status, message) = match self.board.act(&id.to_string(), Course::of(&self.settings)) {
                 Acted::Started => (&mut success, "Success", format!("Job run {id} is being cancelled.")),
                 Acted::Refused(_) => (&mut failure, "Failure", format!("Job run {id} is not running.")),
                 Acted::Unknown => (&mut failure, "Failure", format!("Job run {id} does not exist.")),
@@ -142,11 +153,14 @@ impl Prime {
     fn run_history(&self, call: &Call<'_>) -> VendorReply {
         let job_id = call.request.query_value("jobId");
         let job_name = call.request.query_value("jobName");
-        let asked = job_id.is_some() || job_name.is_some();
+        let job_type = call.request.query_value("jobType");
+        let since = call.request.query_value("startTime");
+        let asked = [&job_id, &job_name, &job_type, &since].iter().any(|parameter| parameter.is_some());
         let jobs: Vec<Value> = JOBS
             .iter()
             .filter(|job| asked && job_id.as_deref().is_none_or(|id| id == job.id))
             .filter(|job| job_name.as_deref().is_none_or(|name| name == job.name))
+            .filter(|_| job_type.as_deref().is_none_or(|name| name == JOB_TYPE))
             .filter_map(|job| Some(history(job, self.board.look(job.run)?)))
             .collect();
         let mut response = call.management_response();
@@ -217,6 +231,28 @@ impl Vendor for Prime {
             ("PRIME_PASSWORD".to_owned(), PRIME_PASSWORD.to_owned()),
         ]
     }
+
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.settings.all()
+    }
+
+    fn set(&self, name: &str, value: &str) -> Result<(), SettingError> {
+        self.settings.set(name, value)
+    }
+
+    fn place(&self, task: &str, phase: Phase) -> bool {
+        self.board.place(task, phase)
+    }
+
+    /// There is no 429: the limits are told apart from an overload by the text alone.
+    fn throttled(&self, request: &VendorRequest, by: ThrottledBy) -> VendorReply {
+        let message = match by {
+            ThrottledBy::All => "NBI Global Rate limit exceeded (More than 10 in 1000 ms)".to_owned(),
+            ThrottledBy::Concurrent => "Per user concurrent query count exceeded Currently 6 : Limit is 5".to_owned(),
+            ThrottledBy::User => format!("NBI Rate limit for user {PRIME_USER} exceeded (More than 5 in 1000 ms)"),
+        };
+        error_document(request, format_of(request), StatusCode::SERVICE_UNAVAILABLE, &message, "112")
+    }
 }
 
 fn is_logged_in(request: &VendorRequest) -> bool {
@@ -230,10 +266,23 @@ fn is_logged_in(request: &VendorRequest) -> bool {
 }
 
 /// As texts, which is how the board knows its tasks.
-const RUN_IDS: [&str; 2] = ["15", "25"];
+const RUNS: [(&str, Phase); 2] = [("15", Phase::Ready), ("25", Phase::Ready)];
 
-/// The limit on requests of one user at the same time.
-const MAX_AT_ONCE: usize = 5;
+const SESSIONS: &str = "sessions";
+
+const SETTINGS: &[Setting] = &[
+    LOOKS,
+    ENDING,
+    // Whether a kept connection counts as a session between its requests; newer releases count requests only.
+    Setting {
+        name: SESSIONS,
+        kind: Kind::Words(&["connections", "requests"]),
+        start: "connections",
+    },
+];
+
+/// The limit on sessions of one user at the same time.
+const MAX_SESSIONS: usize = 5;
 
 const LOGIN_PATH: &str = "/webacs/pages/common/login.jsp";
 

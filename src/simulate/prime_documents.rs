@@ -132,6 +132,9 @@ fn statuses(phase: Phase) -> (&'static str, &'static str) {
     match phase {
         Phase::Ready | Phase::Moving => ("RUNNING", "UNKNOWN"),
         Phase::Settled => ("CANCELLED", "CANCELLED"),
+        Phase::Ended => ("COMPLETED", "SUCCESS"),
+        Phase::Failed => ("RUNNING", "CANCELFAILED"),
+        Phase::Returning => ("PENDING_EXECUTION", "PENDINGEXECUTION"),
     }
 }
 
@@ -233,5 +236,6 @@ pub(super) const JOBS: [Job; 2] = [
     },
 ];
 
-const JOB_TYPE: &str = "Inventory";
+/// The type of every job here.
+pub(super) const JOB_TYPE: &str = "Inventory";
 const STARTED: &str = "2024-08-31T10:17:30.000Z";

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::clock::Clock;
 use super::control;
 use super::faults::{Effect, ErrorBody, Fault, FaultKind, Switch};
 use super::vendor::{Vendor, VendorReply, VendorRequest};
@@ -34,10 +35,19 @@ use super::wire::{ReplyBody, Tap, Wire};
 pub(super) struct Desk {
     pub(super) vendor: Arc<dyn Vendor>,
     pub(super) switch: Switch,
+    pub(super) clock: Arc<Clock>,
     calls: AtomicU64,
     seen: Mutex<VecDeque<SeenRequest>>,
-    visitors: Arc<Mutex<BTreeMap<Vec<u8>, usize>>>,
+    visitors: Visitors,
+    /// Sessions: a kept connection stays one between its requests.
+    sessions: Visitors,
 }
+
+/// How many visits there are, by `Authorization`.
+type Visitors = Arc<Mutex<BTreeMap<Vec<u8>, usize>>>;
+
+/// The session of a kept connection.
+type Seat = Mutex<Option<Visit>>;
 
 /// A request that a vendor has seen, kept for tests that compare it with the vendor's manual.
 #[derive(Debug, Clone)]
@@ -52,9 +62,9 @@ pub struct SeenRequest {
     pub body: Bytes,
 }
 
-/// Counts one request as being answered until it is dropped.
+/// Counts one request as being answered, or one session as open, until it is dropped.
 pub(super) struct Visit {
-    visitors: Arc<Mutex<BTreeMap<Vec<u8>, usize>>>,
+    visitors: Visitors,
     user: Vec<u8>,
 }
 
@@ -64,13 +74,15 @@ pub(super) struct Visit {
 struct NoAnswer;
 
 impl Desk {
-    pub(super) fn new(vendor: Arc<dyn Vendor>) -> Self {
+    pub(super) fn new(vendor: Arc<dyn Vendor>, clock: Arc<Clock>) -> Self {
         Self {
             vendor,
+            clock,
             switch: Switch::default(),
             calls: AtomicU64::new(0),
             seen: Mutex::default(),
             visitors: Arc::default(),
+            sessions: Arc::default(),
         }
     }
 
@@ -103,29 +115,38 @@ impl Desk {
         });
     }
 
-    fn enter(&self, headers: &HeaderMap) -> (Visit, usize) {
-        let user = headers
-            .get(AUTHORIZATION)
-            .map(|value| value.as_bytes().to_vec())
-            .unwrap_or_default();
-        let mut visitors = held(&self.visitors);
-        let count = visitors.entry(user.clone()).or_insert(0);
-        *count += 1;
-        let visit = Visit {
-            visitors: Arc::clone(&self.visitors),
-            user,
-        };
-        (visit, *count)
+    /// A session ends with its request, or with the connection when that is kept.
+    fn sit_down(&self, user: &[u8], headers: &HeaderMap, seat: &Seat) -> (Option<Visit>, usize) {
+        let mut seat = held(seat);
+        // What was kept for an earlier request of this connection does not count twice.
+        *seat = None;
+        let (visit, count) = Visit::of(&self.sessions, user);
+        let closes = headers
+            .get(CONNECTION)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+        if closes {
+            (Some(visit), count)
+        } else {
+            *seat = Some(visit);
+            (None, count)
+        }
     }
 
-    async fn exchange(self: Arc<Self>, tap: Arc<Tap>, request: Request<Incoming>) -> Result<Response<ReplyBody>, NoAnswer> {
+    async fn exchange(
+        self: Arc<Self>,
+        tap: Arc<Tap>,
+        seat: Arc<Seat>,
+        request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, NoAnswer> {
         let (head, body) = request.into_parts();
         if head.uri.path().starts_with(control::PREFIX) {
             let body = read(body).await?.unwrap_or_default();
             return Ok(send(control::answer(&self, &head.method, head.uri.path(), &body)));
         }
         self.calls.fetch_add(1, Ordering::AcqRel);
-        let (visit, at_once) = self.enter(&head.headers);
+        let user = head.headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes()).to_vec();
+        let (visit, at_once) = Visit::of(&self.visitors, &user);
+        let (session, sessions) = self.sit_down(&user, &head.headers, &seat);
         let Some(body) = read(body).await? else {
             return Ok(send(VendorReply::empty(StatusCode::PAYLOAD_TOO_LARGE)));
         };
@@ -139,6 +160,7 @@ impl Desk {
             headers: head.headers,
             body,
             at_once,
+            sessions,
         };
         self.record(&request);
         let response = match self.switch.take(request.path()) {
@@ -146,7 +168,21 @@ impl Desk {
             None if request.path() == LOGIN_PATH => send(VendorReply::html(StatusCode::OK, LOGIN_PAGE)),
             None => send(self.vendor.answer(&request)),
         };
-        Ok(response.map(|body| body.during(visit)))
+        Ok(response.map(|body| body.during((visit, session))))
+    }
+}
+
+impl Visit {
+    /// One more visit, and how many there are with it.
+    fn of(visitors: &Visitors, user: &[u8]) -> (Self, usize) {
+        let mut held = held(visitors);
+        let count = held.entry(user.to_vec()).or_insert(0);
+        *count += 1;
+        let visit = Self {
+            visitors: Arc::clone(visitors),
+            user: user.to_vec(),
+        };
+        (visit, *count)
     }
 }
 
@@ -199,7 +235,8 @@ async fn connection(stream: TcpStream, desk: Arc<Desk>) {
     // Dripped bytes are to leave one by one.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&tap)));
-    let service = service_fn(|request| Arc::clone(&desk).exchange(Arc::clone(&tap), request));
+    let seat = Arc::<Seat>::default();
+    let service = service_fn(|request| Arc::clone(&desk).exchange(Arc::clone(&tap), Arc::clone(&seat), request));
     // Every error here is a caller that left, or a fault that was asked for.
     let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(io, service).await;
 }
@@ -243,6 +280,7 @@ async fn play(fault: &Fault, vendor: &dyn Vendor, request: &VendorRequest, tap: 
             ErrorBody::Empty => VendorReply::empty(status),
             ErrorBody::Vendor => vendor.error(request, status),
         }),
+        FaultKind::Throttle { by } => send(vendor.throttled(request, by)),
         FaultKind::Truncated => {
             let body = answer.body.clone();
             let declared = body.len() + MISSING_BYTES;

@@ -5,11 +5,17 @@
 //!
 //! **Invariants.** A vendor never sees the control calls under `/_simulator/`, and never learns which fault is armed.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::board::Phase;
+use super::faults::ThrottledBy;
+use super::settings::SettingError;
 
 /// One vendor that can be called: stateful like the shipped five, or stateless like a
 /// [`StubVendor`](super::StubVendor).
@@ -32,8 +38,52 @@ pub trait Vendor: Send + Sync {
     /// Goes back to the start state: tasks, jobs and effects.
     fn reset(&self);
 
-    /// The environment variables that a gateway needs to call this vendor at `endpoint`.
+    /// The environment variables that a gateway needs to call this vendor at `endpoint`, with secrets that need no login.
     fn environment(&self, endpoint: &str) -> Vec<(String, String)>;
+
+    /// The same with what a login needs, where the vendor has one.
+    fn login_environment(&self, endpoint: &str) -> Vec<(String, String)> {
+        self.environment(endpoint)
+    }
+
+    /// The same with the keys that requests are signed with, where the vendor takes signatures.
+    fn signature_environment(&self, endpoint: &str) -> Vec<(String, String)> {
+        self.environment(endpoint)
+    }
+
+    /// What can be set while it runs, with the values.
+    fn settings(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// Sets one of the settings.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a name that is not among them, and for a value that does not fit.
+    fn set(&self, name: &str, _value: &str) -> Result<(), SettingError> {
+        Err(SettingError::Unknown {
+            name: name.to_owned(),
+            known: Vec::new(),
+        })
+    }
+
+    /// Puts a task into a phase, without an effect; false when there is no such task.
+    fn place(&self, _task: &str, _phase: Phase) -> bool {
+        false
+    }
+
+    /// Ends every login at once.
+    fn revoke(&self) {}
+
+    /// Logins, sessions and locked keys, for the control interface; no secret is in it.
+    fn logins(&self) -> Value {
+        json!({})
+    }
+
+    /// What the vendor says to one call too many, without touching any state.
+    fn throttled(&self, request: &VendorRequest, _by: ThrottledBy) -> VendorReply {
+        self.error(request, StatusCode::TOO_MANY_REQUESTS)
+    }
 }
 
 /// One task as tests and the control interface see it.
@@ -62,6 +112,8 @@ pub struct VendorRequest {
     pub origin: String,
     /// How many requests with the same `Authorization` are being answered now, this one included.
     pub at_once: usize,
+    /// How many sessions the same `Authorization` has, this one included: requests being answered, and connections that were kept.
+    pub sessions: usize,
 }
 
 impl VendorRequest {
@@ -198,6 +250,7 @@ mod tests {
             body: Bytes::new(),
             origin: String::new(),
             at_once: 1,
+            sessions: 1,
         }
     }
 

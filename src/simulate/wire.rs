@@ -96,8 +96,8 @@ pub(super) struct ReplyBody {
     pause: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     ending: Ending,
-    /// Keeps the request counted as being answered for as long as its body is sent.
-    visit: Option<Visit>,
+    /// Keeps the request counted as being answered, and its session as open, for as long as its body is sent.
+    visit: Option<(Visit, Option<Visit>)>,
 }
 
 /// How a body ends.
@@ -137,7 +137,7 @@ impl ReplyBody {
         }
     }
 
-    pub(super) fn during(mut self, visit: Visit) -> Self {
+    pub(super) fn during(mut self, visit: (Visit, Option<Visit>)) -> Self {
         self.visit = Some(visit);
         self
     }

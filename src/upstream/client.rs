@@ -44,7 +44,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect::Connector;
 use super::credentials::Applied;
-use super::{failure, tls};
+use super::failure;
 use crate::layer::Exchange;
 use crate::model::call::{UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
@@ -74,16 +74,16 @@ pub enum ClientError {
 }
 
 impl UpstreamClient {
-    /// A client of one provider that trusts the public certificate authorities; `via` is the pseudonym in the `Via` header.
+    /// A client of one provider that trusts whom its connection says; `via` is the pseudonym in the `Via` header.
     ///
     /// # Errors
     ///
     /// [`ClientError`] when `via` is not a token or TLS cannot be set up.
     pub fn new(connection: &Connection, limits: &Limits, via: &str) -> Result<Self, ClientError> {
-        Self::with_tls(connection, limits, via, tls::public_roots()?)
+        Self::with_tls(connection, limits, via, connection.trust.client_config()?)
     }
 
-    /// A client with TLS settings of its own, made with [`tls::trusting`].
+    /// A client with TLS settings of its own, made with [`trusting`](super::tls::trusting).
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl UpstreamClient {
             .retry_canceled_requests(false)
             .http1_max_buf_size(MAX_REPLY_HEAD_BYTES)
             .http1_max_headers(MAX_REPLY_HEADERS)
-            .build(Connector::new(tls, limits.connect_timeout));
+            .build(Connector::new(tls, connection.trust.server_name.clone(), limits.connect_timeout));
         let credentials = connection.credentials.as_header().map(|(name, value)| {
             let mut value = value.clone();
             value.set_sensitive(true);

@@ -3,13 +3,15 @@
 //! **Errors**: [`ConnectFailure`] says which step failed. Nothing of a request has been written at any of them.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tower::Service;
 
@@ -38,8 +40,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// A connector whose every attempt ends within `limit`.
-    pub(super) fn new(mut tls: rustls::ClientConfig, limit: Duration) -> Self {
+    /// A connector whose every attempt ends within `limit`; `name` is asked for and looked for instead of the host of the URI.
+    pub(super) fn new(mut tls: rustls::ClientConfig, name: Option<ServerName<'static>>, limit: Duration) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         // Requests are one small write; Nagle's algorithm would only hold their tail back.
@@ -48,7 +50,11 @@ impl Connector {
         tcp.set_connect_timeout(Some(limit));
         // HTTP/1.1 only, and said so: on a connection of its own a request either went out or did not, and no vendor needs HTTP/2.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let https = HttpsConnector::from((TcpConnector(tcp), tls));
+        let names: Arc<dyn ResolveServerName + Send + Sync> = match name {
+            Some(name) => Arc::new(FixedServerNameResolver::new(name)),
+            None => Arc::new(DefaultServerNameResolver::default()),
+        };
+        let https = HttpsConnector::new(TcpConnector(tcp), tls, false, names);
         Self { https, limit }
     }
 }

@@ -29,6 +29,7 @@ use crate::model::error::{GatewayError, VendorFault};
 use crate::model::reason::Reason;
 use crate::route::credentials::{BasicPlan, SessionPlan};
 use crate::route::{Connection, Credentials, Endpoint, Limits, RouteTable};
+use crate::trust::Trust;
 
 /// The credentials of a gateway that have a state, by name.
 #[derive(Clone, Debug, Default)]
@@ -64,12 +65,19 @@ impl Keyring {
     /// # Errors
     /// [`ClientError`] where the client of a login cannot be made.
     pub fn new(table: &RouteTable, via: &str) -> Result<Self, ClientError> {
+        let connections: Vec<&Connection> = table
+            .providers
+            .values()
+            .filter_map(|provider| provider.connection.as_ref().ok())
+            .collect();
+        // Who logs in where its provider answers trusts what that provider trusts, so those connections come first.
+        let (at_home, elsewhere): (Vec<_>, Vec<_>) = connections.into_iter().partition(|connection| logs_in_at_home(connection));
         let mut by_name = HashMap::new();
-        for connection in table.providers.values().filter_map(|provider| provider.connection.as_ref().ok()) {
+        for connection in at_home.into_iter().chain(elsewhere) {
             if let Some(name) = name(&connection.credentials)
                 && !by_name.contains_key(name)
             {
-                by_name.insert(name.to_owned(), Arc::new(Keeper::new(&connection.credentials, via)?));
+                by_name.insert(name.to_owned(), Arc::new(Keeper::new(connection, via)?));
             }
         }
         Ok(Self { by_name })
@@ -80,7 +88,7 @@ impl Keyring {
         let known = name(&connection.credentials).and_then(|name| self.by_name.get(name));
         let keeper = match known {
             Some(keeper) => Arc::clone(keeper),
-            None => Arc::new(Keeper::new(&connection.credentials, via)?),
+            None => Arc::new(Keeper::new(connection, via)?),
         };
         Ok(Applier {
             endpoint: connection.endpoint.clone(),
@@ -116,9 +124,17 @@ fn name(credentials: &Credentials) -> Option<&str> {
     }
 }
 
+/// Is the login at the same place as the provider's interface?
+fn logs_in_at_home(connection: &Connection) -> bool {
+    let Credentials::Session(plan) = &connection.credentials else {
+        return false;
+    };
+    (&plan.endpoint.scheme, &plan.endpoint.authority) == (&connection.endpoint.scheme, &connection.endpoint.authority)
+}
+
 impl Keeper {
-    fn new(credentials: &Credentials, via: &str) -> Result<Self, ClientError> {
-        Ok(match credentials {
+    fn new(provider: &Connection, via: &str) -> Result<Self, ClientError> {
+        Ok(match &provider.credentials {
             Credentials::Basic(plan) => Self::Basic {
                 plan: Arc::clone(plan),
                 accepted: AtomicBool::new(false),
@@ -127,6 +143,12 @@ impl Keeper {
                 let connection = Connection {
                     endpoint: plan.endpoint.clone(),
                     credentials: Credentials::None,
+                    // An appliance shows one certificate for both; an identity service elsewhere has the public authorities.
+                    trust: if logs_in_at_home(provider) {
+                        provider.trust.clone()
+                    } else {
+                        Trust::default()
+                    },
                 };
                 // Logins are rare: a kept connection would mostly be found closed.
                 let limits = Limits {
@@ -149,7 +171,7 @@ impl Keeper {
             | Credentials::Header(..)
             | Credentials::None
             | Credentials::Passthrough(_)
-            | Credentials::SdkHmacSha256(_) => Self::Stateless(credentials.clone()),
+            | Credentials::SdkHmacSha256(_) => Self::Stateless(provider.credentials.clone()),
         })
     }
 }

@@ -9,6 +9,8 @@
 //!   still whole in the sender's hands: the queue refused it (`client/conn/http1.rs`, "connection was not ready"), the
 //!   queue was dropped with it inside (`client/dispatch.rs`, `Envelope::drop`), or the connection broke before taking
 //!   it from the queue (`proto/h1/dispatch.rs`, `recv_msg`). A request that was taken fails with another kind.
+//! - when the vendor refuses taskgate's certificate. In TLS 1.3 it does so after its client has begun to write, and before it
+//!   reads a byte of what was written (RFC 8446 sections 4.4.2.4 and 4.6.2: rustls offers no authentication after the handshake).
 //!
 //! Everything else is `unknown`. Causes go to `internal`; `detail` names no host and no address.
 
@@ -87,15 +89,19 @@ fn before_hand_over(error: &(dyn Error + 'static)) -> GatewayError {
             let ms = millis(*limit);
             unreachable(&format!("no connection to the vendor could be made within {ms} ms")).with_metadata("connect_timeout_ms", ms)
         }
-        Some(ConnectFailure::Tls(cause)) => {
-            let fault = TlsFault::of(cause.as_ref());
-            GatewayError::new(Reason::VendorTlsFailed, fault.detail()).with_metadata("tls", fault.as_str())
-        }
+        Some(ConnectFailure::Tls(cause)) => tls_failed(TlsFault::of(cause.as_ref())),
         None => unreachable("the connection to the vendor broke before the request was sent"),
     }
 }
 
+fn tls_failed(fault: TlsFault) -> GatewayError {
+    GatewayError::new(Reason::VendorTlsFailed, fault.detail()).with_metadata("tls", fault.as_str())
+}
+
 fn after_hand_over(error: &(dyn Error + 'static)) -> GatewayError {
+    if TlsFault::of(error) == TlsFault::OwnCertificate {
+        return tls_failed(TlsFault::OwnCertificate);
+    }
     match sources(error).find_map(|e| e.downcast_ref::<hyper::Error>()) {
         Some(e) if e.is_canceled() => GatewayError::new(
             Reason::VendorUnreachable,

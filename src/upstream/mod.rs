@@ -4,8 +4,8 @@
 //! `GatewayError` that says truthfully whether anything may have happened.
 //!
 //! [`policy`] limits what is under way per provider, [`credentials`] applies what proves who asks (`session` keeps what a `login`
-//! gave, `sign_sdk` and `sign_dated` sign), [`client`] sends one request once, `connect` and [`tls`] open the connection,
-//! `failure` says what a broken attempt means.
+//! gave, `sign_sdk` and `sign_dated` sign), [`client`] sends one request once, `connect` opens the connection, `failure` and
+//! [`tls`] say what a broken attempt means.
 
 pub mod client;
 mod connect;

@@ -1,14 +1,14 @@
-//! The only place that knows rustls: whom taskgate trusts, and what a failed handshake means.
+//! What a failed handshake means, in words that help; and the settings of a connection for callers that make their own.
 //!
-//! **Invariants**: there is no way to switch verification off.
+//! **Invariants**: there is no way to switch verification off ([`Trust`]).
 
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use hyper_rustls::ConfigBuilderExt as _;
-use rustls::crypto::aws_lc_rs;
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+
+use crate::trust::{Refusal, Refused, Trust};
 
 /// TLS 1.2 and 1.3 with certificates that a public authority vouches for.
 ///
@@ -16,79 +16,174 @@ use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, Wants
 ///
 /// When the provider of cryptography offers none of the wanted protocol versions.
 pub fn public_roots() -> Result<ClientConfig, rustls::Error> {
-    Ok(builder()?.with_webpki_roots().with_no_client_auth())
+    Trust::default().client_config()
 }
 
 /// TLS 1.2 and 1.3 with certificates that one of `roots` vouches for.
 ///
 /// # Errors
 ///
-/// As [`public_roots`].
+/// As [`public_roots`], and when `roots` is empty.
 pub fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// The provider of cryptography is named, so that nothing depends on a process-wide default.
-fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions()
+    let authorities = Some(Arc::new(roots));
+    Trust {
+        authorities,
+        ..Trust::default()
+    }
+    .client_config()
 }
 
 /// What went wrong in a handshake, as far as the caller may know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TlsFault {
-    /// The certificate is past its end or before its start.
+    /// The certificate is one of an authority, shown as a server's.
+    AuthorityAsServer,
+    /// The certificate is past its end.
     Expired,
-    /// Anything else: the peer speaks no TLS, an old version, or hung up.
+    /// Anything else: the peer speaks no TLS, or hung up.
     Handshake,
+    /// No version or cipher in common.
+    Incompatible,
     /// The certificate is broken, revoked or not made for servers.
     InvalidCertificate,
+    /// The certificate names no host where names are looked for.
+    NoName,
+    /// The certificate is before its start.
+    NotYetValid,
+    /// The certificate is of X.509 version 1 or 2.
+    OldCertificate,
+    /// The vendor does not take the certificate that taskgate shows, or wants one.
+    OwnCertificate,
+    /// The certificate has another key than those that are pinned.
+    Pin,
     /// Nobody that taskgate trusts vouches for the certificate.
     UnknownIssuer,
+    /// The vendor has no certificate for the name that is asked for.
+    UnknownName,
+    /// The certificate is signed in a way that is no longer trusted.
+    WeakSignature,
     /// The certificate is made out to another name.
     WrongName,
 }
 
 impl TlsFault {
-    /// The fault behind an error of the TLS step.
+    /// The fault behind an error of the TLS step, or of the first answer where a peer refuses late (TLS 1.3).
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
-        find_rustls(error).map_or(Self::Handshake, Self::of_rustls)
+        match find_rustls(error) {
+            None => Self::Handshake,
+            Some(rustls::Error::InvalidCertificate(certificate)) => match refusal(certificate) {
+                Some(Refused::Pin) => Self::Pin,
+                Some(Refused::Chain(certificate)) => Self::of_certificate(certificate),
+                None => Self::of_certificate(certificate),
+            },
+            Some(error) => Self::of_rustls(error),
+        }
     }
 
     /// The word in `metadata`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
+            Self::AuthorityAsServer => "authority_as_server",
             Self::Expired => "certificate_expired",
             Self::Handshake => "handshake_failed",
+            Self::Incompatible => "nothing_in_common",
             Self::InvalidCertificate => "certificate_invalid",
+            Self::NoName => "no_name",
+            Self::NotYetValid => "certificate_not_yet_valid",
+            Self::OldCertificate => "old_certificate",
+            Self::OwnCertificate => "client_certificate",
+            Self::Pin => "wrong_pin",
             Self::UnknownIssuer => "unknown_issuer",
+            Self::UnknownName => "unknown_name",
+            Self::WeakSignature => "weak_signature",
             Self::WrongName => "wrong_name",
         }
     }
 
-    /// The sentence for the caller.
+    /// The sentence for the caller: what is wrong, and the setting that helps.
     pub(super) fn detail(self) -> &'static str {
         match self {
-            Self::Expired => "the vendor's certificate has expired or is not valid yet",
-            Self::Handshake => "the TLS handshake with the vendor failed",
-            Self::InvalidCertificate => "the vendor's certificate is not valid",
-            Self::UnknownIssuer => "the vendor's certificate is issued by an authority that is not trusted",
-            Self::WrongName => "the vendor's certificate is made out to another name",
+            Self::AuthorityAsServer => {
+                "the vendor shows the certificate of an authority as its own: `tls.pin_sha256` of the provider can trust its key"
+            }
+            Self::Expired => {
+                "the vendor's certificate has expired: it has to be renewed, or its key trusted with `tls.pin_sha256` of the provider"
+            }
+            Self::Handshake => "the TLS handshake with the vendor failed: does the port of the endpoint speak TLS?",
+            Self::Incompatible => {
+                "the vendor and taskgate have no version or cipher of TLS in common: it takes TLS 1.3, or 1.2 with forward secrecy"
+            }
+            Self::InvalidCertificate => {
+                "the vendor's certificate is not valid for a server: `tls.pin_sha256` of the provider can trust its key"
+            }
+            Self::NoName => {
+                "the vendor's certificate names no host (a common name is not looked at): `tls.pin_sha256` of the provider can trust its key"
+            }
+            Self::NotYetValid => "the vendor's certificate is not valid yet: is one of the two clocks wrong?",
+            Self::OldCertificate => {
+                "the vendor's certificate is of an old version of X.509: `tls.pin_sha256` of the provider can trust its key"
+            }
+            Self::OwnCertificate => {
+                "the vendor asks for a certificate of taskgate or does not take the one it was shown: see `tls.client_cert` of the provider"
+            }
+            Self::Pin => "the vendor's certificate has none of the keys that are trusted: see `tls.pin_sha256` of the provider and the log",
+            Self::UnknownIssuer => {
+                "the vendor's certificate is issued by an authority that is not trusted: name it with `tls.ca_file` of the provider, \
+                 or trust the key with `tls.pin_sha256`"
+            }
+            Self::UnknownName => "the vendor has no certificate for the name it was asked for: see `tls.server_name` of the provider",
+            Self::WeakSignature => {
+                "the vendor's certificate is signed in a way that is no longer trusted: `tls.pin_sha256` of the provider can trust its key"
+            }
+            Self::WrongName => "the vendor's certificate is made out to another name: name it with `tls.server_name` of the provider",
         }
     }
 
     fn of_rustls(error: &rustls::Error) -> Self {
+        use AlertDescription as Alert;
         match error {
-            rustls::Error::InvalidCertificate(certificate) => match certificate {
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => Self::Expired,
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
-                CertificateError::UnknownIssuer => Self::UnknownIssuer,
-                _ => Self::InvalidCertificate,
-            },
+            // What a server says about the certificate of its client; RFC 8446 section 6.2.
+            rustls::Error::AlertReceived(
+                Alert::BadCertificate
+                | Alert::CertificateExpired
+                | Alert::CertificateRequired
+                | Alert::CertificateRevoked
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::UnsupportedCertificate,
+            ) => Self::OwnCertificate,
+            rustls::Error::AlertReceived(Alert::UnrecognisedName) => Self::UnknownName,
+            rustls::Error::AlertReceived(Alert::InsufficientSecurity | Alert::ProtocolVersion) | rustls::Error::PeerIncompatible(_) => {
+                Self::Incompatible
+            }
             _ => Self::Handshake,
         }
+    }
+
+    fn of_certificate(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => Self::NoName,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::WeakSignature,
+            CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+                Some(webpki::Error::CaUsedAsEndEntity) => Self::AuthorityAsServer,
+                Some(webpki::Error::UnsupportedCertVersion) => Self::OldCertificate,
+                _ => Self::InvalidCertificate,
+            },
+            _ => Self::InvalidCertificate,
+        }
+    }
+}
+
+/// What the verifier said.
+fn refusal(error: &CertificateError) -> Option<&Refused> {
+    match error {
+        CertificateError::Other(other) => other.0.downcast_ref::<Refusal>().map(|refusal| &refusal.why),
+        _ => None,
     }
 }
 
@@ -123,15 +218,23 @@ mod tests {
     fn each_fault_has_its_word() {
         let invalid = rustls::Error::InvalidCertificate;
         check(invalid(CertificateError::Expired), TlsFault::Expired);
-        check(invalid(CertificateError::NotValidYet), TlsFault::Expired);
+        check(invalid(CertificateError::NotValidYet), TlsFault::NotYetValid);
         check(invalid(CertificateError::NotValidForName), TlsFault::WrongName);
         check(invalid(CertificateError::UnknownIssuer), TlsFault::UnknownIssuer);
         check(invalid(CertificateError::Revoked), TlsFault::InvalidCertificate);
         check(invalid(CertificateError::BadSignature), TlsFault::InvalidCertificate);
         check(rustls::Error::HandshakeNotComplete, TlsFault::Handshake);
         check(
-            rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion),
-            TlsFault::Handshake,
+            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion),
+            TlsFault::Incompatible,
+        );
+        check(
+            rustls::Error::AlertReceived(AlertDescription::CertificateRequired),
+            TlsFault::OwnCertificate,
+        );
+        check(
+            rustls::Error::AlertReceived(AlertDescription::UnrecognisedName),
+            TlsFault::UnknownName,
         );
         let silent = io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof");
         assert_eq!(TlsFault::of(&silent), TlsFault::Handshake);

@@ -8,7 +8,7 @@ use taskgate::simulate::{SimulatorOptions, Simulators};
 
 use super::answers::Told;
 use super::caller::Caller;
-use super::rig::{self, Everyday, PROVIDERS, Rig, everyday};
+use super::rig::{self, Everyday, Rig, VENDORS, everyday};
 
 #[tokio::test]
 async fn quick_faults_are_told_as_they_are() {
@@ -34,7 +34,7 @@ async fn check(rig: &Rig, those: impl Fn(&str) -> bool) {
     for (fault, expected) in FAULTS.into_iter().filter(|(fault, _)| those(fault)) {
         let calls = || everyday().into_iter().filter(|call| !is_senseless(call.provider, fault));
         rig.simulators.reset();
-        for provider in PROVIDERS {
+        for provider in VENDORS {
             // At the action itself; what a fault at a look comes to is in the cases.
             let at = if provider == "zstack" { ",path=disable" } else { "" };
             rig.simulators.set_fault(provider, format!("{fault}{at}").parse().unwrap()).unwrap();
@@ -49,7 +49,7 @@ async fn check(rig: &Rig, those: impl Fn(&str) -> bool) {
         }
         // The connection of a broken answer serves nobody else: the next call is as good as ever.
         rig.simulators.reset();
-        for provider in PROVIDERS {
+        for provider in VENDORS {
             rig.simulators.clear_fault(provider).unwrap();
         }
         for (call, told) in everyday()

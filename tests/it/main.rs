@@ -8,6 +8,7 @@
 //! | `credentials` | logins, expiry, signatures, handed-on headers | sockets |
 //! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
 //! | `wire` | the gateway and the simulators over real sockets | sockets |
+//! | `siblings` | providers that share a simulator with the provider of their vendor | sockets |
 //! | `faults` | every fault of a vendor, for every provider | sockets |
 //! | `cli` | the built program | process |
 //! | `docs_examples` | what the documents and the help show | files |
@@ -29,6 +30,7 @@ mod docs_examples;
 mod faults;
 mod program;
 mod rig;
+mod siblings;
 mod simulators;
 mod sixth;
 mod stack;

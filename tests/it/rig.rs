@@ -183,7 +183,21 @@ pub(crate) fn everyday() -> [Everyday; 5] {
     ]
 }
 
-pub(crate) const PROVIDERS: [&str; 5] = ["cfw", "dbss", "hss", "prime", "zstack"];
+/// The shipped providers.
+pub(crate) const PROVIDERS: [&str; 9] = [
+    "cfw",
+    "dbss",
+    "dbss-encrypt",
+    "dbss-om",
+    "hss",
+    "hss-image",
+    "prime",
+    "zstack",
+    "zstack-cdp",
+];
+
+/// The providers that stand for a vendor each; the others are siblings, which share endpoint and simulator with one of these.
+pub(crate) const VENDORS: [&str; 5] = ["cfw", "dbss", "hss", "prime", "zstack"];
 
 /// A change to the shipped routes: the one provider that has limits already gets a short time as well.
 pub(crate) const PRIME_IN_A_HURRY: (&str, &str) = ("      in_flight: 5\n", "      in_flight: 5\n      timeout: 700ms\n");

@@ -77,7 +77,8 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let kind = entry.file_type().unwrap();
-        if kind.is_file() {
+        // In a linked work tree `.git` is a file, which says where on this machine the repository is.
+        if kind.is_file() && name != ".git" {
             found.push(entry.path());
         } else if kind.is_dir() && name != "target" && (!name.starts_with('.') || OUR_HIDDEN_FOLDERS.contains(&name.as_str())) {
             walk(&entry.path(), found);

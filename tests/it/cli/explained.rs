@@ -7,7 +7,7 @@ use taskgate::simulate::{
 
 use super::super::caller::Caller;
 use super::super::program::{CONFIGURED, Running, run};
-use super::super::rig::PROVIDERS;
+use super::super::rig::VENDORS;
 
 /// A call, and the vendor request that the vendor's page shows for it. `*` stands for what is new each time.
 struct Row {
@@ -243,7 +243,7 @@ fn written(seen: &SeenRequest, secret: &str) -> String {
 #[tokio::test]
 async fn serve_sends_exactly_what_explain_shows() {
     // Any server would do; these answer nothing that makes sense, and remember what they got.
-    let recorders = PROVIDERS.iter().fold(SimulatorOptions::none(), |options, provider| {
+    let recorders = VENDORS.iter().fold(SimulatorOptions::none(), |options, provider| {
         // One of them is looked at first.
         let looks = ROWS.iter().filter(|row| row.provider == "zstack" && *provider == "zstack");
         let looks = looks.map(|row| Exchange {

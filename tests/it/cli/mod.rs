@@ -158,7 +158,7 @@ fn what_cannot_be_done_is_said_and_nothing_listens() {
     check_refused(
         &["simulate", "nobody"],
         &[],
-        "no simulator is called `nobody`, there are cfw, dbss, hss, prime, zstack",
+        "no simulator is called `nobody`, there are cfw, dbss, hss, iam, prime, zstack",
     );
     check_refused(
         &["check", "no/such/case"],

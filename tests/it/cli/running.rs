@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::super::answers::Seen;
 use super::super::caller::{Caller, converse, split_answers};
 use super::super::program::{CONFIGURED, Running};
-use super::super::rig::everyday;
+use super::super::rig::{PROVIDERS, everyday};
 
 const LOCAL: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
@@ -71,9 +71,13 @@ async fn serve_without_a_variable_lists_what_is_missing_and_answers() {
     for line in [
         "cfw (missing CFW_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
         "dbss (missing DBSS_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
+        "dbss-encrypt (missing DBSS_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
+        "dbss-om (missing DBSS_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
         "hss (missing HSS_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
+        "hss-image (missing HSS_ENDPOINT, HUAWEI_ACCESS_KEY, HUAWEI_PROJECT_ID, HUAWEI_SECRET_KEY; {huawei})",
         "prime (missing PRIME_ENDPOINT, PRIME_PASSWORD, PRIME_USER)",
         "zstack (missing ZSTACK_ACCESS_KEY_ID, ZSTACK_ACCESS_KEY_SECRET, ZSTACK_ENDPOINT, ZSTACK_TIME_ZONE; {zstack})",
+        "zstack-cdp (missing ZSTACK_ACCESS_KEY_ID, ZSTACK_ACCESS_KEY_SECRET, ZSTACK_ENDPOINT, ZSTACK_TIME_ZONE; {zstack})",
     ] {
         let line = line.replace("{huawei}", HUAWEI_WAYS).replace("{zstack}", ZSTACK_WAYS);
         assert_eq!(gateway.line("not configured: ").await, line);
@@ -85,8 +89,9 @@ async fn serve_without_a_variable_lists_what_is_missing_and_answers() {
     }
     assert_eq!(admin.get("/readyz").await.status, 200);
     let status = admin.get("/status").await.json();
+    let prime = PROVIDERS.iter().position(|name| *name == "prime").unwrap();
     assert_eq!(
-        status["providers"][3]["missing"],
+        status["providers"][prime]["missing"],
         json!(["PRIME_ENDPOINT", "PRIME_PASSWORD", "PRIME_USER"])
     );
     drop((caller, admin));

@@ -38,6 +38,15 @@ fn values_of_the_environment() {
    = hint: such as `https://vendor.example.com` or `http://10.1.2.3:8080`
 "#,
     );
+    // An address that is written out is not shown: it may have a password in it.
+    let written_out = ROUTES.replace("${env.ACME_ENDPOINT}", "http://user:hunter2@host");
+    check_text(
+        &faults(&sources(&written_out), &Environment::default()),
+        r#"error: routes.yaml:14:15: providers.acme.endpoint: the value is not an endpoint: user and password belong under `credentials`
+ |
+ = hint: such as `https://vendor.example.com` or `http://10.1.2.3:8080`
+"#,
+    );
     check_variable(
         "ACME_KEY",
         "hunter2\nx",

@@ -59,7 +59,7 @@ fn references_lead_to_what_is_there() {
 25 |           path: /v1/${scope.project}/jobs/${env.ACME_PATH}/stop
    |                                             ^^^
    |
-   = hint: `env` stands in `endpoint`, `scope` and `credentials` only
+   = hint: `env` stands in `endpoint`, `scope`, `tls` and `credentials` only
 "#,
     );
     check(

@@ -20,12 +20,12 @@ async fn the_control_interface_arms_shows_and_resets() {
         (("PUT", fault, "", "status:503,times=2"), "204"),
         (
             ("PUT", fault, "", "sulk"),
-            r#"400 {"error":"unknown fault `sulk`, expected one of cut, drip, empty, failure, garbage, hang, html, latency, redirect, reset, status, truncated"}"#,
+            r#"400 {"error":"unknown fault `sulk`, expected one of cut, drip, empty, failure, garbage, hang, html, latency, redirect, reset, status, throttle, truncated"}"#,
         ),
         (("POST", fault, "", ""), r#"405 {"error":"allowed: PUT, DELETE"}"#),
         (
             ("GET", "/_simulator/x", "", ""),
-            r#"404 {"error":"expected /_simulator/state, /_simulator/fault or /_simulator/reset"}"#,
+            r#"404 {"error":"expected /_simulator/ and one of state, fault, reset, settings, tasks/<id>, logins, revoke, advance"}"#,
         ),
     ] {
         check(request, &ask(&simulators, vendor, request).await, expected);
@@ -96,11 +96,11 @@ async fn starting_refuses_what_cannot_be_meant() {
         ),
         (
             SimulatorOptions::default().listen("acme", loopback),
-            "no simulator is called `acme`, there are cfw, dbss, hss, prime, zstack",
+            "no simulator is called `acme`, there are cfw, dbss, hss, iam, prime, zstack",
         ),
         (
             SimulatorOptions::default().fault("acme=reset".parse().unwrap()),
-            "no simulator is called `acme`, there are cfw, dbss, hss, prime, zstack",
+            "no simulator is called `acme`, there are cfw, dbss, hss, iam, prime, zstack",
         ),
     ] {
         let error = Simulators::start(options).await.unwrap_err();

@@ -32,7 +32,7 @@ type Body = UnsyncBoxBody<Bytes, BrokenOff>;
 #[error("the caller is gone")]
 struct BrokenOff;
 
-/// The stack over a vendor that says `ok` to everything, in the words of the case of that name, and remembers what it got.
+/// The stack over a vendor that says `ok` to every action, in the words of its case of that name, and remembers what it got.
 struct Stage {
     gateway: Gateway<Body>,
     /// The actions.
