@@ -16,7 +16,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::environment::Environment;
 use crate::config::files::FileSet;
 use crate::config::sources::Sources;
-use crate::layer::resolve::resolve;
+use crate::layer::resolve::{configured, resolve};
 use crate::mapping::request::RequestError;
 use crate::mapping::template::to_text;
 use crate::model::call::{TaskCall, UpstreamRequest};
@@ -121,6 +121,7 @@ pub fn explain(sources: &Sources, routes: &str, environment: &Environment, args:
     };
     let call = task_call(args, body, Vec::new());
     let routed = resolve(&compiled.table, call).map_err(|error| refused(&error))?;
+    configured(&routed.provider).map_err(|error| refused(&error))?;
     let (provider, route) = (&routed.provider, &routed.route);
     let request = match render(&routed.call, provider, route) {
         Err(error) if args.data.is_none() && !error.violations.is_empty() => {

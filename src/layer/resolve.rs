@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use super::{BoxFuture, Completed, Failed, RoutedCall, Staged, caller_reason};
@@ -62,7 +63,10 @@ where
             Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
         };
         let (route, id, reason) = (Arc::clone(&routed.route), routed.call.id.clone(), caller_reason(&routed.call.body));
-        let going = self.inner.call(Staged { context, call: routed });
+        let going = match configured(&routed.provider) {
+            Ok(()) => Either::Left(self.inner.call(Staged { context, call: routed })),
+            Err(error) => Either::Right(std::future::ready(Err(error.into()))),
+        };
         // The way back notes what was called: log line and metrics need it whatever happened below.
         Box::pin(async move {
             let mut result = going.await;
@@ -81,8 +85,7 @@ where
 /// Finds provider and route.
 ///
 /// # Errors
-/// `UNKNOWN_PROVIDER`, `UNKNOWN_ACTION` (no provider has the verb), `OPERATION_NOT_SUPPORTED` (this one has not),
-/// `PROVIDER_NOT_CONFIGURED`.
+/// `UNKNOWN_PROVIDER`, `UNKNOWN_ACTION` (no provider has the verb), `OPERATION_NOT_SUPPORTED` (this one has not).
 pub fn resolve(table: &RouteTable, call: TaskCall) -> Result<RoutedCall, GatewayError> {
     let Some(provider) = table.providers.get(&call.provider) else {
         let names: Vec<&str> = table.providers.keys().map(String::as_str).collect();
@@ -93,26 +96,32 @@ pub fn resolve(table: &RouteTable, call: TaskCall) -> Result<RoutedCall, Gateway
         Some(action) => action_of(table, provider, action)?,
         None => look_of(provider)?,
     };
-    if let Err(missing) = &provider.connection {
-        let mut detail = format!(
-            "`{}` is not configured here: {} must be set where taskgate runs",
-            provider.name,
-            missing.join(", ")
-        );
-        let mut error = GatewayError::new(Reason::ProviderNotConfigured, "").with_metadata("missing", missing.clone());
-        if !provider.alternatives.is_empty() {
-            let sets: Vec<String> = provider.alternatives.iter().map(|set| set.join(", ")).collect();
-            detail.push_str(&format!("; for the credentials one of these sets is enough: {}", sets.join(" | ")));
-            error = error.with_metadata("alternatives", provider.alternatives.clone());
-        }
-        error.detail = detail;
-        return Err(error);
-    }
     Ok(RoutedCall {
         provider: Arc::clone(provider),
         route: Arc::clone(route),
         call,
     })
+}
+
+/// Is it known where and as whom the provider is called?
+///
+/// # Errors
+/// `PROVIDER_NOT_CONFIGURED` with the variables that are missing.
+pub fn configured(provider: &Provider) -> Result<(), GatewayError> {
+    let Err(missing) = &provider.connection else { return Ok(()) };
+    let mut detail = format!(
+        "`{}` is not configured here: {} must be set where taskgate runs",
+        provider.name,
+        missing.join(", ")
+    );
+    let mut error = GatewayError::new(Reason::ProviderNotConfigured, "").with_metadata("missing", missing.clone());
+    if !provider.alternatives.is_empty() {
+        let sets: Vec<String> = provider.alternatives.iter().map(|set| set.join(", ")).collect();
+        detail.push_str(&format!("; for the credentials one of these sets is enough: {}", sets.join(" | ")));
+        error = error.with_metadata("alternatives", provider.alternatives.clone());
+    }
+    error.detail = detail;
+    Err(error)
 }
 
 fn action_of<'a>(table: &RouteTable, provider: &'a Provider, action: &str) -> Result<&'a Arc<Route>, GatewayError> {
