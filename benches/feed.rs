@@ -14,9 +14,9 @@ use taskgate::config::files::FileSet;
 use taskgate::config::shipped::{self, ROUTES_FILE};
 use taskgate::layer::Exchange;
 use taskgate::mapping::request::CallValues;
+use taskgate::mapping::validate::validate;
 use taskgate::model::call::TaskCall;
 use taskgate::route::{LOOK, Provider, Route, RouteTable};
-use taskgate::schema;
 
 /// One case, ready to be benched.
 pub(crate) struct Fed {
@@ -60,7 +60,7 @@ pub(crate) fn cases(names: &[&str]) -> Vec<Fed> {
             body: body.unwrap_or_else(Map::new),
             ..TaskCall::default()
         };
-        let values = schema::validate(&call, &provider, &route, UUID).unwrap_or_else(|error| panic!("{}: {}", case.path, error.detail));
+        let values = validate(&call, &provider, &route, UUID).unwrap_or_else(|error| panic!("{}: {}", case.path, error.detail));
         // The turn of the action itself; looks may stand before and after it.
         let target = route.request.render(&values.bindings()).unwrap().target;
         let turn = case.content.vendor.iter().find(|turn| turn.request.target == target);

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use taskgate::schema;
+use taskgate::mapping::validate::validate;
 
 use crate::feed;
 
@@ -11,7 +11,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("validate");
     for fed in feed::cases(feed::OK) {
         group.bench_function(&fed.name, |b| {
-            b.iter(|| schema::validate(black_box(&fed.call), &fed.provider, &fed.route, feed::UUID));
+            b.iter(|| validate(black_box(&fed.call), &fed.provider, &fed.route, feed::UUID));
         });
     }
     group.finish();

@@ -9,12 +9,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use crate::mapping::request::CallValues;
-use crate::model::call::TaskCall;
-use crate::model::error::{GatewayError, Violation};
-use crate::model::reason::Reason;
-use crate::query;
-use crate::route::{IdKind, Provider, Route};
+use crate::model::error::Violation;
 
 /// A compiled schema.
 #[derive(Debug)]
@@ -101,8 +96,8 @@ pub struct RequestSchema {
     pub schema: Schema,
     /// The same as a document, without references to other files: for discovery and error texts.
     pub document: Value,
-    /// Values that the schema gives to members that the caller leaves out.
-    pub defaults: Map<String, Value>,
+    /// Does the schema give values to members that the caller leaves out?
+    has_defaults: bool,
 }
 
 impl RequestSchema {
@@ -113,111 +108,51 @@ impl RequestSchema {
     pub fn compile(document: Value) -> Result<Self, SchemaError> {
         Ok(Self {
             schema: Schema::compile(&document)?,
-            defaults: defaults(&document),
+            has_defaults: mentions_default(&document),
             document,
         })
     }
 }
 
-/// Makes a valid call out of what the caller sent: id by the provider's rule, the query of a look as `scope`, `scope`
-/// completed by the provider's defaults, the schema's own defaults filled in, the whole checked against the schema.
-///
-/// `uuid` is the fresh id of the call, 32 hex digits.
-///
-/// # Errors
-/// `INVALID_TASK_ID` where the id breaks the provider's rule; `INVALID_REQUEST`, or `INVALID_QUERY` for a look, with all
-/// violations.
-pub fn validate(call: &TaskCall, provider: &Provider, route: &Route, uuid: &str) -> Result<CallValues, GatewayError> {
-    let id = read_id(&call.id, provider)?;
-    let mut body = match &call.action {
-        Some(_) => call.body.clone(),
-        None => query::to_body(&call.query, &route.schema.document)?,
-    };
-    complete(&mut body, provider, route);
-    let mut document = Value::Object(body);
-    let violations = route.schema.schema.violations(&document);
-    let body = std::mem::take(document.as_object_mut().unwrap_or(&mut Map::new()));
-    if violations.is_empty() {
-        return Ok(CallValues {
-            id,
-            body,
-            call: serde_json::json!({ "uuid": uuid }),
-            settings: std::sync::Arc::clone(&route.settings),
-        });
-    }
-    let places: Vec<&str> = violations
-        .iter()
-        .map(|v| if v.pointer.is_empty() { "/" } else { v.pointer.as_str() })
-        .collect();
-    let mut error = match &call.action {
-        Some(action) => GatewayError::new(
-            Reason::InvalidRequest,
-            format!("the body does not fit the schema of `{action}` at {}", places.join(", ")),
-        ),
-        None => GatewayError::new(
-            Reason::InvalidQuery,
-            format!(
-                "the query does not say what is needed at {}: a member of `scope` is a parameter",
-                places.join(", ")
-            ),
-        ),
-    };
-    error.violations = violations;
-    Err(error)
-}
-
-/// Fills in what the caller left out: the provider's `scope` and the schema's defaults.
-pub fn complete(body: &mut Map<String, Value>, provider: &Provider, route: &Route) {
-    if !provider.scope.is_empty() {
-        let scope = body.entry("scope").or_insert_with(|| Value::Object(Map::new()));
-        if let Value::Object(scope) = scope {
-            fill(scope, &provider.scope);
+impl RequestSchema {
+    /// Fills in the values that the schema gives to members that are left out, in every object that is there.
+    pub fn fill_in(&self, body: &mut Map<String, Value>) {
+        if self.has_defaults {
+            fill_in(body, &self.document);
         }
     }
-    fill(body, &route.schema.defaults);
 }
 
-fn read_id(text: &str, provider: &Provider) -> Result<Value, GatewayError> {
-    let refused = || {
-        let detail = format!("an id of `{}` is {}", provider.name, provider.id.description);
-        Err(GatewayError::new(Reason::InvalidTaskId, detail).with_metadata("expected", provider.id.description.clone()))
-    };
-    let value = match provider.id.kind {
-        IdKind::String => Value::from(text),
-        IdKind::Integer => match text.parse::<i64>() {
-            // The canonical spelling only: `007`, `+1` and `1e3` would be other texts for the same number.
-            Ok(number) if number.to_string() == text => Value::from(number),
-            _ => return refused(),
-        },
-    };
-    if provider.id.schema.is_valid(&value) {
-        Ok(value)
-    } else {
-        refused()
-    }
-}
-
-fn fill(object: &mut Map<String, Value>, defaults: &Map<String, Value>) {
-    for (name, default) in defaults {
-        match (object.get_mut(name), default) {
-            (None, _) => {
-                object.insert(name.clone(), default.clone());
+fn fill_in(object: &mut Map<String, Value>, schema: &Value) {
+    let inner = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+    for part in std::iter::once(schema).chain(inner) {
+        for (name, property) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            match (object.get_mut(name), property.get("default")) {
+                (Some(value), _) => fill_in_value(value, property),
+                (None, Some(default)) => {
+                    object.insert(name.clone(), default.clone());
+                }
+                (None, None) => {}
             }
-            (Some(Value::Object(inner)), Value::Object(defaults)) => fill(inner, defaults),
-            (Some(_), _) => {}
         }
     }
 }
 
-/// The `default`s of an object schema, nested ones included where the outer object is there by default.
-fn defaults(document: &Value) -> Map<String, Value> {
-    let mut found = Map::new();
-    for (name, property) in document.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        if let Some(default) = property.get("default") {
-            found.insert(name.clone(), default.clone());
-        }
+fn fill_in_value(value: &mut Value, schema: &Value) {
+    match (value, schema.get("items")) {
+        (Value::Object(object), _) => fill_in(object, schema),
+        (Value::Array(items), Some(schema)) => items.iter_mut().for_each(|item| fill_in_value(item, schema)),
+        _ => {}
     }
-    found
+}
+
+/// May be true in vain (a member of the name `default`), never false in vain.
+fn mentions_default(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.contains_key("default") || members.values().any(mentions_default),
+        Value::Array(items) => items.iter().any(mentions_default),
+        _ => false,
+    }
 }
 
 /// More places than this help nobody to mend a request.
@@ -259,13 +194,32 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_filled_in_and_never_override() {
-        let document = json!({ "properties": { "force": { "type": "boolean", "default": false } } });
-        let mut body = json!({ "force": true }).as_object().unwrap().clone();
-        fill(&mut body, &defaults(&document));
-        assert_eq!(body["force"], json!(true));
-        let mut body = Map::new();
-        fill(&mut body, &defaults(&document));
-        assert_eq!(body["force"], json!(false));
+    fn defaults_are_filled_in_at_every_depth_and_never_override() {
+        let schema = RequestSchema::compile(json!({
+            "type": "object",
+            "properties": {
+                "force": { "type": "boolean", "default": false },
+                "parameters": { "type": "object", "properties": {
+                    "depth": { "default": 1 },
+                    "clusters": { "type": "array", "items": { "type": "object", "properties": { "all": { "default": true } } } }
+                } }
+            }
+        }))
+        .unwrap();
+        for (body, filled) in [
+            (json!({}), json!({ "force": false })),
+            (
+                json!({ "force": true, "parameters": {} }),
+                json!({ "force": true, "parameters": { "depth": 1 } }),
+            ),
+            (
+                json!({ "parameters": { "depth": 2, "clusters": [{}, { "all": false }] } }),
+                json!({ "force": false, "parameters": { "depth": 2, "clusters": [{ "all": true }, { "all": false }] } }),
+            ),
+        ] {
+            let mut given = body.as_object().unwrap().clone();
+            schema.fill_in(&mut given);
+            assert_eq!(Value::Object(given), filled, "{body}");
+        }
     }
 }

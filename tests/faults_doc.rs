@@ -11,10 +11,10 @@ use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped;
 use taskgate::mapping::request::CallValues;
+use taskgate::mapping::validate::validate;
 use taskgate::model::call::{TaskCall, UpstreamReply};
 use taskgate::model::reason::Reason;
 use taskgate::route::RouteTable;
-use taskgate::schema::validate;
 
 const DOC: &str = include_str!("../docs/faults.md");
 

@@ -19,10 +19,10 @@ use crate::config::sources::Sources;
 use crate::layer::resolve::{configured, resolve};
 use crate::mapping::request::RequestError;
 use crate::mapping::template::to_text;
+use crate::mapping::validate::validate;
 use crate::model::call::{TaskCall, UpstreamRequest};
 use crate::model::error::GatewayError;
 use crate::route::{Credentials, LOOK, Provider, Route};
-use crate::schema;
 use crate::upstream::credentials;
 
 /// What `explain` takes.
@@ -165,7 +165,7 @@ fn task_call(args: &ExplainArgs, body: Map<String, Value>, mut query: Vec<(Strin
 
 fn render(call: &TaskCall, provider: &Provider, route: &Route) -> Result<UpstreamRequest, GatewayError> {
     let uuid = uuid::Uuid::new_v4().simple().to_string();
-    let values = schema::validate(call, provider, route, &uuid)?;
+    let values = validate(call, provider, route, &uuid)?;
     route.request.render(&values.bindings()).map_err(RequestError::into_gateway_error)
 }
 

@@ -245,7 +245,11 @@ fn collect_leaves(schema: &Value, path: &mut Vec<String>, found: &mut BTreeSet<V
 /// A member's schema and whether it is always there.
 fn member(schema: &Value, name: &str) -> Option<(Value, bool)> {
     let found = parts(schema).find_map(|part| part.get("properties")?.get(name).cloned());
-    let always = schema_requires(schema, name) || found.as_ref().is_some_and(|property| property.get("default").is_some());
+    // What is filled in is what stands here or under `allOf`: a branch may not be the one that holds.
+    let defaulted = std::iter::once(schema)
+        .chain(all_of(schema))
+        .any(|part| part.pointer("/properties").and_then(|all| all.get(name)?.get("default")).is_some());
+    let always = schema_requires(schema, name) || defaulted;
     match found {
         Some(property) => Some((property, always)),
         None => match schema.get("additionalProperties") {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower::{Layer, Service};
 
 use super::{BoxFuture, Completed, Failed, RoutedCall, Staged, ValidCall};
-use crate::schema;
+use crate::mapping::validate::validate;
 
 /// Makes [`Validate`].
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ where
     fn call(&mut self, Staged { context, call }: Staged<RoutedCall>) -> Self::Future {
         let RoutedCall { call, provider, route } = call;
         let uuid = uuid::Uuid::new_v4().simple().to_string();
-        match schema::validate(&call, &provider, &route, &uuid) {
+        match validate(&call, &provider, &route, &uuid) {
             Ok(values) => Box::pin(self.inner.call(Staged {
                 context,
                 call: ValidCall {

@@ -11,3 +11,4 @@ pub mod moment;
 pub mod reply;
 pub mod request;
 pub mod template;
+pub mod validate;
