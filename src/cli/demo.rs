@@ -27,7 +27,11 @@ pub(super) struct DemoArgs {
 /// Runs until a signal ends it.
 pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, CliError> {
     log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
-    let options = args.faults.into_iter().fold(SimulatorOptions::default(), SimulatorOptions::fault);
+    // What was stopped is shown as stopped at the first look: whoever tries the same call twice sees how that is said.
+    let options = SETTLES_AT_ONCE
+        .into_iter()
+        .fold(SimulatorOptions::default(), |options, vendor| options.set(vendor, "looks", "0"));
+    let options = args.faults.into_iter().fold(options, SimulatorOptions::fault);
     let simulators = Simulators::start(options)
         .await
         .map_err(|error| CliError::system("the simulators do not start", error))?;
@@ -58,9 +62,12 @@ Simulators of five vendors run in this process. Try, in another terminal:
 
 Wait for the effect with -H 'Prefer: wait=20', or look: curl http://{address}/tasks/prime/{other_run}
 
-And what goes wrong: the same call twice, /tasks/prime/99:stop, /tasks/prime/{other_run}:halt, a body that does not fit.
+The same call twice says that nothing was left to do. What goes wrong: /tasks/prime/99:stop, /tasks/prime/{other_run}:halt, a body that does not fit.
 Ctrl-C ends it.
 
 "#
     )
 }
+
+/// The simulators whose tasks take a look or two to end, unless told.
+const SETTLES_AT_ONCE: [&str; 5] = ["cfw", "dbss", "hss", "prime", "zstack"];

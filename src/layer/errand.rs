@@ -1,6 +1,6 @@
 //! Errands: the single exchanges with a vendor that a call is made of: acting, looking at the task, looking at the job.
 //!
-//! **Shape**: [`Act`] -> [`Acted`], [`Look`] -> [`Seen`], [`Ask`] -> [`Asked`]; each is sent once and read by its own rules.
+//! **Shape**: [`Act`] -> [`Acted`], [`Look`] -> [`Seen`], [`Ask`] -> [`JobReading`]; each is sent once and read by its own rules.
 
 use std::sync::Arc;
 use std::time::Duration;

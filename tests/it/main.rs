@@ -9,6 +9,7 @@
 //! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
 //! | `wire` | the gateway and the simulators over real sockets | sockets |
 //! | `siblings` | providers that share a simulator with the provider of their vendor | sockets |
+//! | `schemes_by_route` | what every route sends under every scheme of its vendor | sockets |
 //! | `faults` | every fault of a vendor, for every provider | sockets |
 //! | `cli` | the built program | process |
 //! | `docs_examples` | what the documents and the help show | files |
@@ -30,6 +31,7 @@ mod docs_examples;
 mod faults;
 mod program;
 mod rig;
+mod schemes_by_route;
 mod siblings;
 mod simulators;
 mod sixth;

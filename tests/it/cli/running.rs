@@ -34,8 +34,12 @@ async fn the_demo_answers_what_it_prints_and_ends_by_a_signal() {
             assert_eq!(body, call.body, "{printed}");
             assert_eq!(caller.act(&call.task(), body).await.word(), call.answer);
         }
+        for call in everyday() {
+            let again = caller.act(&call.task(), &call.body).await;
+            assert_eq!(again.word(), "200 done", "{}", call.task());
+            assert_eq!(again.json()["already"], true, "{}", call.task());
+        }
         // What it says goes wrong goes wrong.
-        assert_eq!(caller.act("prime/15:stop", "").await.word(), "502 ACTION_FAILED");
         assert_eq!(caller.act("prime/99:stop", "").await.word(), "404 TASK_NOT_FOUND");
         assert_eq!(caller.act("prime/25:halt", "").await.word(), "404 UNKNOWN_ACTION");
         assert_eq!(caller.act("prime/25:stop", "[]").await.word(), "400 MALFORMED_BODY");
@@ -50,7 +54,7 @@ async fn the_demo_answers_what_it_prints_and_ends_by_a_signal() {
             .map(|line| serde_json::from_str(line).unwrap())
             .filter(|line: &Value| line["message"] == "request")
             .collect();
-        assert_eq!(requests.len(), 9, "one line for each call: {}", ended.stderr);
+        assert_eq!(requests.len(), 13, "one line for each call: {}", ended.stderr);
     }
 }
 
