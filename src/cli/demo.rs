@@ -28,10 +28,10 @@ pub(super) struct DemoArgs {
 pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, CliError> {
     log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
     // What was stopped is shown as stopped at the first look: whoever tries the same call twice sees how that is said.
-    let options = SETTLES_AT_ONCE
+    let options = args
+        .faults
         .into_iter()
-        .fold(SimulatorOptions::default(), |options, vendor| options.set(vendor, "looks", "0"));
-    let options = args.faults.into_iter().fold(options, SimulatorOptions::fault);
+        .fold(SimulatorOptions::default().settling_at_once(), SimulatorOptions::fault);
     let simulators = Simulators::start(options)
         .await
         .map_err(|error| CliError::system("the simulators do not start", error))?;
@@ -68,6 +68,3 @@ Ctrl-C ends it.
 "#
     )
 }
-
-/// The simulators whose tasks take a look or two to end, unless told.
-const SETTLES_AT_ONCE: [&str; 5] = ["cfw", "dbss", "hss", "prime", "zstack"];

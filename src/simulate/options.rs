@@ -102,6 +102,14 @@ impl SimulatorOptions {
         self
     }
 
+    /// Every task shows its end at the first look after it was stopped or retried.
+    #[must_use]
+    pub fn settling_at_once(self) -> Self {
+        ["cfw", "dbss", "hss", "prime", "zstack"]
+            .into_iter()
+            .fold(self, |options, vendor| options.set(vendor, "looks", "0"))
+    }
+
     /// A setting from the start, such as `("iam", "lifetime", "30s")`; it is checked when the simulators start.
     #[must_use]
     pub fn set(mut self, vendor: impl Into<String>, name: impl Into<String>, value: impl Into<String>) -> Self {
