@@ -171,3 +171,22 @@ fn line_breaks_cannot_stand_in_a_token() {
         assert!(header_value(&plan(), &SecretString::from(text)).is_none(), "{text:?}");
     }
 }
+
+#[test]
+fn what_cannot_stand_in_a_header_is_no_token() {
+    let longest = "t".repeat(MAX_TOKEN_BYTES);
+    let too_long = "t".repeat(MAX_TOKEN_BYTES + 1);
+    for (token, fits) in [
+        ("tok", true),
+        (longest.as_str(), true),
+        (too_long.as_str(), false),
+        ("tok\r\nx-injected: 1", false),
+        ("tok\n", false),
+        ("tok\0", false),
+        ("tök", false),
+    ] {
+        let value = header_value(&plan(), &SecretString::from(token));
+        assert_eq!(value.is_some(), fits, "{} bytes", token.len());
+        assert!(value.is_none_or(|value| value.is_sensitive()));
+    }
+}
