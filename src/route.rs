@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
-use crate::mapping::request::RequestTemplate;
+use crate::mapping::request::{CallValues, RequestTemplate};
+use crate::model::call::UpstreamReply;
+use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
 use crate::trust::Trust;
@@ -145,7 +147,7 @@ pub enum Repeat {
     /// Never: the second one may act again.
     #[default]
     Never,
-    /// The vendor refuses a second one that carries the same key.
+    /// It carries a key that is the call's own, and the vendor refuses a second one with the same key.
     SameKey,
     /// The second one changes nothing.
     Safe,
@@ -164,6 +166,8 @@ pub struct Route {
     pub schema: RequestSchema,
     /// May it be sent again?
     pub repeat: Repeat,
+    /// Does the vendor refuse what is over its limits before it acts?
+    pub limited_before_acting: bool,
     /// What is sent.
     pub request: RequestTemplate,
     /// What the answer means.
@@ -188,6 +192,18 @@ pub struct Pursuit {
 }
 
 impl Route {
+    /// What an answer is an error of, as far as that can be said without the values of a call: conditions over them do not hold.
+    #[must_use]
+    pub fn refusal(&self, reply: &UpstreamReply) -> Option<GatewayError> {
+        let nobody = CallValues {
+            id: Value::Null,
+            body: Map::new(),
+            call: Value::Null,
+            settings: Arc::clone(&self.settings),
+        };
+        self.reply.normalize(&nobody, "", reply).result.err()
+    }
+
     /// Does it only look?
     #[must_use]
     pub fn is_look(&self) -> bool {
