@@ -224,8 +224,8 @@ async fn what_the_library_refuses_is_said_in_our_voice() {
         (
             "100 KiB method",
             format!("{} / HTTP/1.1\r\n\r\n", "Y".repeat(100 << 10)).into_bytes(),
-            "414 URI Too Long",
-            Reason::TargetTooLong,
+            "501 Not Implemented",
+            Reason::MethodNotImplemented,
         ),
     ];
     let server = Server::usual().await;
