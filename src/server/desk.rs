@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use http::header::{CONNECTION, HeaderValue};
 use http_body_util::Full;
 
 use super::Tasks;
@@ -24,18 +25,44 @@ use super::Tasks;
 pub(super) type Answered = Result<Response<Full<Bytes>>, Infallible>;
 
 /// The desk of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Desk {
     /// A request was taken over, and the first byte of its answer has not been written.
     busy: AtomicBool,
     /// Requests so far.
     requests: AtomicUsize,
+    /// How many of them have arrived to their last byte. Known of HTTP/1.1, where they come and are answered one after the other.
+    whole: AtomicUsize,
     /// Calls that have not ended.
     under_way: AtomicUsize,
 }
 
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+            whole: AtomicUsize::new(usize::MAX),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+}
+
 impl Desk {
-    /// A request has arrived.
+    /// So many requests have arrived to their last byte.
+    pub(super) fn arrived(&self, whole: usize) {
+        self.whole.store(whole, Ordering::Relaxed);
+    }
+
+    /// An answer that comes before the end of its request is the last one: what is left of a body is not read. Who gets it should know.
+    fn close_unless_whole(&self, answer: &mut Answered) {
+        let is_whole = self.requests.load(Ordering::Relaxed) <= self.whole.load(Ordering::Relaxed);
+        if let (Ok(response), false) = (answer, is_whole) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// The head of a request has arrived.
     pub(super) fn took_over(&self) {
         self.busy.store(true, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -80,14 +107,37 @@ impl Drop for Place {
 }
 
 /// The future of a request: an answer that is there, or a call that is seen through.
-pub(super) enum Work<F>
+pub(super) struct Work<F>
 where
     F: Future<Output = Answered> + Send + 'static,
 {
-    /// Answered at the door.
-    Answer(Option<Response<Full<Bytes>>>),
-    /// A call.
-    Call(Call<F>),
+    desk: Arc<Desk>,
+    /// None once it has ended, and while it is being polled: what has panicked is not polled again.
+    rest: Option<Rest<F>>,
+    tasks: Tasks,
+}
+
+enum Rest<F> {
+    Answer(Answered),
+    Call(Pin<Box<F>>, Place),
+}
+
+impl<F> Work<F>
+where
+    F: Future<Output = Answered> + Send + 'static,
+{
+    /// There is nothing to be done.
+    pub(super) fn answer(answer: Response<Full<Bytes>>, desk: Arc<Desk>, tasks: Tasks) -> Self {
+        let rest = Some(Rest::Answer(Ok(answer)));
+        Self { desk, rest, tasks }
+    }
+
+    /// A call, which outlives whoever waits for it.
+    pub(super) fn call(future: F, place: Place, tasks: Tasks) -> Self {
+        let desk = Arc::clone(&place.0);
+        let rest = Some(Rest::Call(Box::pin(future), place));
+        Self { desk, rest, tasks }
+    }
 }
 
 impl<F> Future for Work<F>
@@ -97,50 +147,29 @@ where
     type Output = Answered;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
-        match self.get_mut() {
-            Self::Answer(answer) => answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
-            Self::Call(call) => call.poll(cx),
-        }
+        let this = self.get_mut();
+        let mut answer = match this.rest.take() {
+            None => return Poll::Pending,
+            Some(Rest::Answer(answer)) => answer,
+            Some(Rest::Call(mut future, place)) => match future.as_mut().poll(cx) {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => {
+                    this.rest = Some(Rest::Call(future, place));
+                    return Poll::Pending;
+                }
+            },
+        };
+        this.desk.close_unless_whole(&mut answer);
+        Poll::Ready(answer)
     }
 }
 
-/// A call that outlives whoever waits for it.
-pub(super) struct Call<F>
-where
-    F: Future<Output = Answered> + Send + 'static,
-{
-    /// None once it has ended, and while it is being polled: what has panicked is not polled again.
-    under_way: Option<(Pin<Box<F>>, Place)>,
-    tasks: Tasks,
-}
-
-impl<F> Call<F>
-where
-    F: Future<Output = Answered> + Send + 'static,
-{
-    pub(super) fn new(future: F, place: Place, tasks: Tasks) -> Self {
-        Self {
-            under_way: Some((Box::pin(future), place)),
-            tasks,
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answered> {
-        let Some((mut future, place)) = self.under_way.take() else { return Poll::Pending };
-        let polled = future.as_mut().poll(cx);
-        if polled.is_pending() {
-            self.under_way = Some((future, place));
-        }
-        polled
-    }
-}
-
-impl<F> Drop for Call<F>
+impl<F> Drop for Work<F>
 where
     F: Future<Output = Answered> + Send + 'static,
 {
     fn drop(&mut self) {
-        if let Some((future, place)) = self.under_way.take() {
+        if let Some(Rest::Call(future, place)) = self.rest.take() {
             self.tasks.see_through(async move {
                 // Log and metrics have it; there is nobody left to tell.
                 let _ = future.await;

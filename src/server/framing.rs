@@ -23,6 +23,8 @@ pub(super) struct Framing {
     /// The line that has begun and not ended.
     line: Vec<u8>,
     head: Head,
+    /// Messages that are there to their last byte.
+    whole: usize,
 }
 
 /// What comes next.
@@ -124,6 +126,11 @@ impl Framing {
         Ok(())
     }
 
+    /// How many messages have arrived to their last byte.
+    pub(super) fn whole_messages(&self) -> usize {
+        self.whole
+    }
+
     /// A head has begun and not ended.
     pub(super) fn is_in_head(&self) -> bool {
         self.place == Place::Fields || (self.place == Place::Request && !self.line.is_empty())
@@ -138,12 +145,17 @@ impl Framing {
         let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let left = left - here as u64;
         self.place = match self.place {
-            Place::Body(_) if left == 0 => Place::Request,
+            Place::Body(_) if left == 0 => self.is_whole(),
             Place::Body(_) => Place::Body(left),
             _ if left == 0 => Place::ChunkEnd,
             _ => Place::Chunk(left),
         };
         bytes.get(here..).unwrap_or_default()
+    }
+
+    fn is_whole(&mut self) -> Place {
+        self.whole += 1;
+        Place::Request
     }
 
     fn line_ended(&mut self, line: &[u8]) -> Verdict<()> {
@@ -157,7 +169,10 @@ impl Framing {
                 self.head = read_request_line(line)?;
                 Place::Fields
             }
-            Place::Fields if line.is_empty() => self.head.body()?,
+            Place::Fields if line.is_empty() => match self.head.body()? {
+                Place::Request => self.is_whole(),
+                body => body,
+            },
             Place::Fields => {
                 let (name, value) = read_field(line)?;
                 self.head.note(name, value)?;
@@ -170,7 +185,7 @@ impl Framing {
             },
             Place::ChunkEnd if line.is_empty() => Place::ChunkSize,
             Place::ChunkEnd => return malformed("a chunk does not end where its size says"),
-            Place::Trailers if line.is_empty() => Place::Request,
+            Place::Trailers if line.is_empty() => self.is_whole(),
             Place::Trailers => {
                 // They are not used for anything (RFC 9110 section 6.5.1), so it does not matter what they name.
                 read_field(line)?;
@@ -394,16 +409,17 @@ mod tests {
             assert_eq!((framing.place, framing.is_in_head()), (Place::Request, false), "{message}");
             assert_eq!(verdict(message.as_bytes()), None);
         }
-        for (part, in_head, request_line) in [
-            ("GE", true, Some(false)),
-            ("T /", true, Some(true)),
-            (" HTTP/1.1\r\n", true, None),
-            ("content-length: 3\r\n\r\n", false, None),
-            ("ab", false, None),
-            ("c", false, None),
+        for (part, in_head, request_line, whole) in [
+            ("GE", true, Some(false), 5),
+            ("T /", true, Some(true), 5),
+            (" HTTP/1.1\r\n", true, None, 5),
+            ("content-length: 3\r\n\r\n", false, None, 5),
+            ("ab", false, None, 5),
+            ("c", false, None, 6),
         ] {
             framing.feed(part.as_bytes()).unwrap();
-            assert_eq!((framing.is_in_head(), framing.request_line()), (in_head, request_line), "{part}");
+            let found = (framing.is_in_head(), framing.request_line(), framing.whole_messages());
+            assert_eq!(found, (in_head, request_line, whole), "{part}");
         }
     }
 

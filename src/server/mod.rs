@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt as _};
 
-use self::desk::{Call, Desk, Work};
+use self::desk::{Desk, Work};
 use self::wire::{Pace, Wire};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -285,15 +285,16 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.desk.took_over();
-        if let Some(answer) = door::answer(&request, self.methods) {
-            return Work::Answer(Some(answer));
+        let answer = |answer| Work::answer(answer, Arc::clone(&self.desk), self.tasks.clone());
+        if let Some(given) = door::answer(&request, self.methods) {
+            return answer(given);
         }
         let Some(place) = self.desk.place(MAX_CALLS) else {
             let error = GatewayError::new(Reason::Overloaded, "too many calls of this connection are under way, some of them abandoned")
                 .with_retry_after(TURNED_AWAY_RETRY_AFTER);
-            return Work::Answer(Some(refusal::answer(&error, &request)));
+            return answer(refusal::answer(&error, &request));
         };
-        Work::Call(Call::new(self.service.clone().oneshot(request), place, self.tasks.clone()))
+        Work::call(self.service.clone().oneshot(request), place, self.tasks.clone())
     }
 }
 

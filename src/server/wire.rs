@@ -102,7 +102,11 @@ impl<I> Wire<I> {
             // From the first byte on, and not anew with each: one byte a second is no progress.
             self.read_by.set(self.pace.head);
         }
-        let Err(fault) = self.protocol.read(bytes, &mut self.framing) else { return bytes.len() };
+        let read = self.protocol.read(bytes, &mut self.framing);
+        if self.protocol == Protocol::Http1 {
+            self.desk.arrived(self.framing.whole_messages());
+        }
+        let Err(fault) = read else { return bytes.len() };
         tracing::debug!(detail = fault.detail(), "the framing is not valid");
         self.fault = Some(fault);
         if !fault.in_body {
