@@ -151,5 +151,8 @@ fn parse_in_flight(text: &str) -> Result<usize, String> {
 }
 
 const _: () = assert!(DEFAULT_DEADLINE.as_secs() == 30, "the help of --deadline names the default");
-const _: () = assert!(DEFAULT_HEAD.as_secs() == 10 && DEFAULT_BODY.as_secs() == 15, "so does that of the others");
+const _: () = assert!(
+    DEFAULT_HEAD.as_secs() == 10 && DEFAULT_BODY.as_secs() == 15,
+    "so does that of the others"
+);
 const _: () = assert!(DEFAULT_IDLE.as_secs() == 75 && DEFAULT_WRITE.as_secs() == 30, "and of these");

@@ -66,7 +66,10 @@ fn check_authority(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(
     if let Some(scheme) = uri.scheme_str()
         && !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
     {
-        return Err(GatewayError::new(Reason::InvalidTarget, "the target is neither an http nor an https one"));
+        return Err(GatewayError::new(
+            Reason::InvalidTarget,
+            "the target is neither an http nor an https one",
+        ));
     }
     let Some(named) = uri.authority() else {
         return match host {
@@ -138,7 +141,12 @@ impl<'a> Authority<'a> {
         let is_address = |inner: &str| inner.parse::<Ipv6Addr>().is_ok();
         let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) => is_address(inner),
-            None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')),
+            None => {
+                !host.is_empty()
+                    && host
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+            }
         };
         is_host.then_some(Self { host, port })
     }

@@ -290,8 +290,11 @@ where
             return answer(given);
         }
         let Some(place) = self.desk.place(MAX_CALLS) else {
-            let error = GatewayError::new(Reason::Overloaded, "too many calls of this connection are under way, some of them abandoned")
-                .with_retry_after(TURNED_AWAY_RETRY_AFTER);
+            let error = GatewayError::new(
+                Reason::Overloaded,
+                "too many calls of this connection are under way, some of them abandoned",
+            )
+            .with_retry_after(TURNED_AWAY_RETRY_AFTER);
             return answer(refusal::answer(&error, &request));
         };
         Work::call(self.service.clone().oneshot(request), place, self.tasks.clone())

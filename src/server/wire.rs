@@ -353,7 +353,7 @@ impl Protocol {
                 _ if same == bytes.len() => Self::Undecided(seen + same),
                 _ => {
                     // What is wrong with bytes that the library has already, it finds by itself.
-                    framing.feed(begun).map_err(Fault::from_start)?;
+                    framing.feed(begun).map_err(Fault::at_start)?;
                     Self::Http1
                 }
             };

@@ -147,7 +147,11 @@ async fn what_is_malformed_does_not_reach_a_stage() {
         ("path: star", instead(":path", "*"), "INVALID_TARGET"),
         ("method: none", without(":method"), "refused"),
         ("method: space", instead(":method", "PO ST"), "refused"),
-        ("method: CONNECT", vec![(":method", "CONNECT"), (":authority", "a:443")], "INVALID_TARGET"),
+        (
+            "method: CONNECT",
+            vec![(":method", "CONNECT"), (":authority", "a:443")],
+            "INVALID_TARGET",
+        ),
         ("scheme: none", without(":scheme"), "refused"),
         ("scheme: other", instead(":scheme", "ftp"), "INVALID_TARGET"),
         ("authority: none", without(":authority"), "INVALID_HEADER"),
@@ -180,7 +184,11 @@ async fn what_is_malformed_does_not_reach_a_stage() {
         ("te", with(&[("te", "trailers")]), "0x88 /ok 0"),
         // The library cuts a fragment off before anybody else sees it. What is left is what a client means by such a target.
         ("fragment", instead(":path", "/ok#x"), "0x88 /ok 0"),
-        ("options", [&[(":method", "OPTIONS"), OK[1], (":path", "*")], &OK[3..]].concat(), "head 0x89"),
+        (
+            "options",
+            [&[(":method", "OPTIONS"), OK[1], (":path", "*")], &OK[3..]].concat(),
+            "head 0x89",
+        ),
     ] {
         let mut peer = Peer::connect(&server).await;
         peer.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields))).await;
@@ -212,7 +220,12 @@ async fn rapid_reset_is_capped_and_what_began_is_seen_through() {
     let began = server.stage.began.load(Ordering::SeqCst);
     assert!(began <= 100, "{began} calls began");
     // Others are served all the while, and what began ends.
-    assert!(server.raw(b"GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.ends_with("/ok 0"));
+    assert!(
+        server
+            .raw(b"GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await
+            .ends_with("/ok 0")
+    );
     drop(peer);
     while server.stage.ended.load(Ordering::SeqCst) < server.stage.began.load(Ordering::SeqCst) {
         server.stage.let_go.notify_waiters();
@@ -227,7 +240,8 @@ async fn calls_of_streams_that_were_reset_keep_their_places() {
     let server = Server::usual().await;
     let mut peer = Peer::connect(&server).await;
     for call in 0..100_u32 {
-        peer.send(&frame(HEADERS, END_HEADERS | END_STREAM, call * 2 + 1, &request("/hold"))).await;
+        peer.send(&frame(HEADERS, END_HEADERS | END_STREAM, call * 2 + 1, &request("/hold")))
+            .await;
         server.stage.wait(&server.stage.began, call as usize + 1).await;
         peer.send(&frame(RST_STREAM, 0, call * 2 + 1, &8_u32.to_be_bytes())).await;
     }
@@ -253,7 +267,8 @@ async fn the_end_of_what_is_seen_through_is_bounded() {
     let server = Server::start(ServerLimits::default(), TINY).await;
     let mut peer = Peer::connect(&server).await;
     for stream in [1, 3] {
-        peer.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &request("/hold"))).await;
+        peer.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &request("/hold")))
+            .await;
     }
     server.stage.wait(&server.stage.began, 2).await;
     peer.send(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())).await;
@@ -268,7 +283,13 @@ async fn the_end_of_what_is_seen_through_is_bounded() {
 async fn a_stream_that_is_reset_within_its_body_is_an_error_of_the_body() {
     let server = Server::usual().await;
     let mut peer = Peer::connect(&server).await;
-    let head = block(&[(":method", "POST"), (":scheme", "http"), (":path", "/ok"), (":authority", "a"), ("content-length", "9")]);
+    let head = block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/ok"),
+        (":authority", "a"),
+        ("content-length", "9"),
+    ]);
     peer.send(&frame(HEADERS, END_HEADERS, 1, &head)).await;
     peer.send(&frame(DATA, 0, 1, b"half")).await;
     server.stage.wait(&server.stage.began, 1).await;
@@ -276,6 +297,8 @@ async fn a_stream_that_is_reset_within_its_body_is_an_error_of_the_body() {
     // The stage goes on without its caller and finds that the body is broken.
     server.stage.wait(&server.stage.ended, 1).await;
     assert_eq!(server.stage.broken.load(Ordering::SeqCst), 1);
+    // A peer that does not answer a GOAWAY is waited for as long as there is time.
+    drop(peer);
     server.stop().await;
 }
 
@@ -291,7 +314,10 @@ async fn floods_of_frames_end_their_connection_or_wait_their_turn() {
     let data = [frame(HEADERS, END_HEADERS, 1, &head), frame(DATA, 0, 1, b"").repeat(100_000)];
     let settings = [Vec::new(), frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]).repeat(50_000)];
     let pings = [Vec::new(), frame(PING, 0, 0, b"pingping").repeat(50_000)];
-    let priorities = [frame(HEADERS, END_HEADERS, 1, &head), frame(2, 0, 1, &[0, 0, 0, 0, 1]).repeat(50_000)];
+    let priorities = [
+        frame(HEADERS, END_HEADERS, 1, &head),
+        frame(2, 0, 1, &[0, 0, 0, 0, 1]).repeat(50_000),
+    ];
     for (what, [begin, flood], ends) in [
         ("CONTINUATION", continuation, true),
         ("empty DATA", data, true),
@@ -326,7 +352,12 @@ async fn floods_of_frames_end_their_connection_or_wait_their_turn() {
         }
     }
     let before = server.stage.began.load(Ordering::SeqCst);
-    assert!(server.raw(b"GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.ends_with("/ok 0"));
+    assert!(
+        server
+            .raw(b"GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await
+            .ends_with("/ok 0")
+    );
     assert_eq!(server.stage.began.load(Ordering::SeqCst), before + 1);
     server.stop().await;
 }
@@ -347,7 +378,9 @@ async fn connections_on_which_nothing_moves_are_ended() {
 
     let mut narrow = Peer::with_settings(&server, &[0, 4, 0, 0, 0, 1]).await;
     for stream in [1, 3, 5] {
-        narrow.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &request("/ok"))).await;
+        narrow
+            .send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &request("/ok")))
+            .await;
     }
     let mut bytes = 0;
     let mut goaway = false;
@@ -372,5 +405,6 @@ async fn connections_on_which_nothing_moves_are_ended() {
     }
     server.stage.let_go.notify_one();
     assert_eq!(busy.outcome().await, "0x88 /hold 0");
+    drop((silent, narrow, busy));
     server.stop().await;
 }

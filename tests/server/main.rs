@@ -134,7 +134,10 @@ async fn answer(stage: Arc<Observed>, request: Request<Incoming>) -> Result<Resp
     }
     if path == "/early" {
         drop(request);
-        return Ok(Response::builder().header("x-request-id", "stage").body(Full::from("early")).unwrap());
+        return Ok(Response::builder()
+            .header("x-request-id", "stage")
+            .body(Full::from("early"))
+            .unwrap());
     }
     let (status, body) = match request.into_body().collect().await {
         _ if path == "/large" => (200, "x".repeat(LARGE)),
@@ -611,9 +614,16 @@ async fn the_door_answers_and_the_connection_goes_on() {
     let statuses: Vec<&str> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(statuses, ["400", "204", "400", "200"], "{text}");
     let options = text.split("HTTP/1.1 ").nth(2).unwrap();
-    assert!(options.contains("\r\nallow: GET, OPTIONS\r\n") && options.contains("\r\nx-request-id: "), "{text}");
+    assert!(
+        options.contains("\r\nallow: GET, OPTIONS\r\n") && options.contains("\r\nx-request-id: "),
+        "{text}"
+    );
     assert!(!options.contains("content-length"), "{text}");
-    assert_eq!(text.matches(r#""reason":"INVALID_HEADER""#).count(), 1, "a HEAD is told without content: {text}");
+    assert_eq!(
+        text.matches(r#""reason":"INVALID_HEADER""#).count(),
+        1,
+        "a HEAD is told without content: {text}"
+    );
     assert_eq!(server.stage.began.load(Ordering::SeqCst), 1);
     server.stop().await;
 }

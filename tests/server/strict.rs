@@ -16,7 +16,9 @@ fn requests(mut bytes: &[u8]) -> usize {
         while let Some(rest) = bytes.strip_prefix(b"\r\n") {
             bytes = rest;
         }
-        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return count };
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return count;
+        };
         match has_body(&bytes[..end]) {
             None => return count,
             Some(true) => return usize::MAX,
@@ -31,9 +33,16 @@ fn has_body(head: &[u8]) -> Option<bool> {
     let text: String = head.iter().map(|byte| char::from(*byte)).collect();
     let mut lines = text.split("\r\n");
     let is_token = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
-    let is_target = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%[]".contains(c));
+    let is_target = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%[]".contains(c))
+    };
     let parts: Vec<&str> = lines.next()?.split(' ').collect();
-    let [method, target, version @ ("HTTP/1.0" | "HTTP/1.1")] = parts[..] else { return None };
+    let [method, target, version @ ("HTTP/1.0" | "HTTP/1.1")] = parts[..] else {
+        return None;
+    };
     let mut fields = Vec::new();
     for line in lines {
         let (name, value) = line.split_once(':')?;
@@ -43,7 +52,13 @@ fn has_body(head: &[u8]) -> Option<bool> {
             return None;
         }
     }
-    let named = |wanted: &str| fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value).collect::<Vec<_>>();
+    let named = |wanted: &str| {
+        fields
+            .iter()
+            .filter(|(name, _)| name == wanted)
+            .map(|(_, value)| *value)
+            .collect::<Vec<_>>()
+    };
     let host_fits = match named("host")[..] {
         [] => version == "HTTP/1.0",
         [host] => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:[]".contains(c)),
@@ -71,11 +86,24 @@ enum Mangle {
 }
 
 const PIECES: [&[u8]; 22] = [
-    b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b",", b";", b"#", b"?", b"{", b"\x7f", b"\x80", b"_", b"@", b"/", b"[", b"\"", b"\\", b"%", b"0",
+    b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b",", b";", b"#", b"?", b"{", b"\x7f", b"\x80", b"_", b"@", b"/", b"[", b"\"", b"\\",
+    b"%", b"0",
 ];
 const LINES: [&[u8]; 14] = [
-    b"Host: other\r\n", b"host:\r\n", b" folded\r\n", b"content-length: 0\r\n", b"Content-Length: +0\r\n", b"transfer-encoding: chunked\r\n",
-    b"Transfer-Encoding: gzip, chunked\r\n", b"x : y\r\n", b"x_a: y\r\n", b"no colon\r\n", b"\n", b"x: y\n", b"x: y\r\r\n", b"content-length: 1\r\n",
+    b"Host: other\r\n",
+    b"host:\r\n",
+    b" folded\r\n",
+    b"content-length: 0\r\n",
+    b"Content-Length: +0\r\n",
+    b"transfer-encoding: chunked\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"x : y\r\n",
+    b"x_a: y\r\n",
+    b"no colon\r\n",
+    b"\n",
+    b"x: y\n",
+    b"x: y\r\r\n",
+    b"content-length: 1\r\n",
 ];
 
 fn mangle() -> impl Strategy<Value = Mangle> {
@@ -166,7 +194,10 @@ fn no_mangled_head_reaches_a_stage_unless_it_is_good() {
     });
     outcome.unwrap();
     let reached = server.stage.began.load(Ordering::SeqCst);
-    assert!((20..CASES as usize - 100).contains(&reached), "both kinds are met: {reached} were let in");
+    assert!(
+        (20..CASES as usize - 100).contains(&reached),
+        "both kinds are met: {reached} were let in"
+    );
     runtime.block_on(server.stop());
 }
 
