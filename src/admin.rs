@@ -136,6 +136,8 @@ fn text(status: StatusCode, media_type: HeaderValue, body: String) -> Response<F
     response
 }
 
+/// The methods of this listener, `OPTIONS *` included.
+pub const METHODS: &str = "GET, HEAD, OPTIONS";
 /// The methods of every path here.
 const ALLOW: &str = "GET, HEAD";
 

@@ -121,7 +121,11 @@ impl RunningGateway {
         if let Some(listener) = admin_listener {
             // Its own end: while callers are drained, `/readyz` has to say so.
             let admin = Admin::new(draining.clone(), options.config_hash, metrics, move || status(&table));
-            backstage.spawn(server::run(listener, admin, options.server, ended.clone(), ADMIN_DRAIN));
+            let limits = ServerLimits {
+                methods: admin::METHODS,
+                ..options.server
+            };
+            backstage.spawn(server::run(listener, admin, limits, ended.clone(), ADMIN_DRAIN));
         }
         Ok(Self {
             address,

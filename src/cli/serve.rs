@@ -10,8 +10,8 @@ use super::{CliError, LogArgs, RoutesArgs, StopSignals, check_listen, parse_dura
 use crate::config::compile::Compiled;
 use crate::config::environment::Environment;
 use crate::gateway::{GatewayOptions, RunningGateway};
-use crate::layer::admit::{AdmitLimits, DEFAULT_VIA};
-use crate::server::ServerLimits;
+use crate::layer::admit::{AdmitLimits, DEFAULT_BODY, DEFAULT_VIA};
+use crate::server::{DEFAULT_CONNECTIONS, DEFAULT_HEAD, DEFAULT_IDLE, DEFAULT_WRITE, ServerLimits};
 use crate::stack::{DEFAULT_DEADLINE, DEFAULT_IN_FLIGHT, StackLimits};
 use crate::telemetry::{log, metrics};
 
@@ -44,6 +44,21 @@ pub(super) struct GatewayArgs {
     /// When an answer is due, whatever the vendor does
     #[arg(long, env = "TASKGATE_DEADLINE", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     deadline: Duration,
+    /// Connections at once; one more is turned away
+    #[arg(long, env = "TASKGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = DEFAULT_CONNECTIONS, value_parser = parse_in_flight)]
+    max_connections: usize,
+    /// For the head of a request to arrive, from its first byte
+    #[arg(long, env = "TASKGATE_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    head_timeout: Duration,
+    /// For the body of a request to arrive, from the end of its head
+    #[arg(long, env = "TASKGATE_BODY_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
+    body_timeout: Duration,
+    /// How long a connection may stay without a request
+    #[arg(long, env = "TASKGATE_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = parse_duration)]
+    idle_timeout: Duration,
+    /// For a caller to take the next part of an answer
+    #[arg(long, env = "TASKGATE_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    write_timeout: Duration,
     /// How long calls under way may take to end after a stop signal
     #[arg(long, env = "TASKGATE_DRAIN", value_name = "TIME", default_value = "35s", value_parser = parse_duration)]
     drain: Duration,
@@ -64,12 +79,19 @@ impl GatewayArgs {
                 in_flight: self.max_in_flight,
                 deadline: self.deadline,
                 admit: AdmitLimits {
+                    body: self.body_timeout,
                     via: self.via.clone(),
                     ..AdmitLimits::default()
                 },
                 ..StackLimits::default()
             },
-            server: ServerLimits::default(),
+            server: ServerLimits {
+                connections: self.max_connections,
+                head: self.head_timeout,
+                idle: self.idle_timeout,
+                write: self.write_timeout,
+                ..ServerLimits::default()
+            },
             drain: self.drain,
             config_hash: compiled.hash.clone(),
         };
@@ -129,3 +151,8 @@ fn parse_in_flight(text: &str) -> Result<usize, String> {
 }
 
 const _: () = assert!(DEFAULT_DEADLINE.as_secs() == 30, "the help of --deadline names the default");
+const _: () = assert!(
+    DEFAULT_HEAD.as_secs() == 10 && DEFAULT_BODY.as_secs() == 15,
+    "so does that of the others"
+);
+const _: () = assert!(DEFAULT_IDLE.as_secs() == 75 && DEFAULT_WRITE.as_secs() == 30, "and of these");

@@ -9,9 +9,13 @@
 //! - What the HTTP library refuses by itself leaves as a problem document like everything else (`wire`). The one
 //!   exception is HTTP/2 below the level of a request: a head above [`MAX_H2_HEADER_LIST`] is answered by the library with a
 //!   bare 431, a broken frame with GOAWAY or RST_STREAM.
-//! - A caller that shuts its sending side, or vanishes, does not cancel the call: an effect that was begun is seen through and
-//!   recorded (`half_close`).
+//! - What the library takes and the RFCs forbid is refused before any stage works on it (`framing`, `door`).
+//! - A caller that shuts its sending side, resets its stream, or vanishes, does not cancel the call: an effect that was begun is
+//!   seen through and recorded (`half_close`, `desk`).
 
+mod desk;
+mod door;
+mod framing;
 mod refusal;
 mod wire;
 
@@ -19,7 +23,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,12 +34,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt as _};
 
+use self::desk::{Desk, Work};
 use self::wire::{Pace, Wire};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -53,6 +58,8 @@ pub struct ServerLimits {
     pub idle: Duration,
     /// For the caller to take the next part of an answer.
     pub write: Duration,
+    /// The methods that there are, which `OPTIONS *` is answered with.
+    pub methods: &'static str,
 }
 
 impl Default for ServerLimits {
@@ -62,6 +69,7 @@ impl Default for ServerLimits {
             head: DEFAULT_HEAD,
             idle: DEFAULT_IDLE,
             write: DEFAULT_WRITE,
+            methods: METHODS,
         }
     }
 }
@@ -124,15 +132,17 @@ where
             },
         };
         if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
-            let busy = Arc::new(AtomicBool::new(false));
-            let wire = Wire::new(socket, Arc::clone(&busy), pace);
+            let desk = Arc::<Desk>::default();
+            let wire = Wire::new(socket, Arc::clone(&desk), pace);
             let stage = Stage {
                 service: service.clone(),
-                busy,
+                desk,
+                methods: limits.methods,
+                tasks: tasks.clone(),
             };
             let (builder, shutdown) = (Arc::clone(&builder), shutdown.clone());
             tasks.execute(async move {
-                serve(&builder, wire, stage, shutdown).await;
+                serve(&builder, wire, stage, pace, shutdown).await;
                 drop(place);
             });
         } else if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
@@ -156,12 +166,13 @@ where
 }
 
 /// Serves one connection to its end.
-async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, shutdown: CancellationToken)
+async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, pace: Pace, shutdown: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let desk = Arc::clone(&stage.desk);
     let connection = builder.serve_connection(TokioIo::new(wire), stage);
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -169,6 +180,12 @@ where
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        // The wire ends idle connections of HTTP/1.1; of HTTP/2 it does not know which are. What is still open after a GOAWAY are
+        // answers that nobody takes.
+        () = desk.idle(pace.idle) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(pace.write, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -223,11 +240,21 @@ fn builder(tasks: Tasks) -> Builder<Tasks> {
     builder
 }
 
-/// The tasks of one server: connections, and the streams that the HTTP/2 library starts.
+/// The tasks of one server: connections, the streams that the HTTP/2 library starts, and calls whose callers have left.
 #[derive(Clone, Default)]
 struct Tasks {
     tracker: TaskTracker,
     abort: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs it to its end, or to that of the server.
+    fn see_through(&self, call: impl Future<Output = ()> + Send + 'static) {
+        // At the end of a server, or of its runtime, nothing begins any more.
+        if !self.abort.is_cancelled() && Handle::try_current().is_ok() {
+            self.execute(call);
+        }
+    }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
@@ -239,23 +266,38 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// The service of one connection; tells the wire that a request has been taken over.
+/// The service of one connection: the door, and behind it the stages.
 struct Stage<S> {
     service: S,
-    busy: Arc<AtomicBool>,
+    desk: Arc<Desk>,
+    methods: &'static str,
+    tasks: Tasks,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Stage<S>
 where
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone,
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = Work<Oneshot<S, Request<Incoming>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.busy.store(true, Ordering::Relaxed);
-        self.service.clone().oneshot(request)
+        self.desk.took_over();
+        let answer = |answer| Work::answer(answer, Arc::clone(&self.desk), self.tasks.clone());
+        if let Some(given) = door::answer(&request, self.methods) {
+            return answer(given);
+        }
+        let Some(place) = self.desk.place(MAX_CALLS) else {
+            let error = GatewayError::new(
+                Reason::Overloaded,
+                "too many calls of this connection are under way, some of them abandoned",
+            )
+            .with_retry_after(TURNED_AWAY_RETRY_AFTER);
+            return answer(refusal::answer(&error, &request));
+        };
+        Work::call(self.service.clone().oneshot(request), place, self.tasks.clone())
     }
 }
 
@@ -268,14 +310,18 @@ pub const DEFAULT_IDLE: Duration = Duration::from_secs(75);
 /// Answers fit into the socket's buffer; who takes nothing for so long is gone.
 pub const DEFAULT_WRITE: Duration = Duration::from_secs(30);
 
-/// The stage behind has the real limit (100 fields) and the better answer; this one only bounds memory.
+/// Of all paths together; a path that exists says which of them are its own.
+const METHODS: &str = "GET, HEAD, OPTIONS, POST";
+/// The stage behind has the real limit (64 fields) and the better answer; this one only bounds memory.
 const MAX_HEADERS: usize = 128;
 /// As above (32 KiB there): the buffer of a head, so also the memory that one connection can claim.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// As above, in HTTP/2's own way of counting (name + value + 32 for each field).
-pub const MAX_H2_HEADER_LIST: u32 = 64 * 1024;
+/// As above, in HTTP/2's own way of counting (name + value + 32 for each field). Larger, because beyond it the library speaks.
+pub const MAX_H2_HEADER_LIST: u32 = 256 * 1024;
 /// Calls wait for vendors, so a batch of them on one connection is fine; RFC 9113 advises at least 100.
 const MAX_H2_STREAMS: u32 = 100;
+/// One connection's calls at once, those of reset streams included: resetting makes no room.
+const MAX_CALLS: usize = MAX_H2_STREAMS as usize;
 /// Rapid reset (CVE-2023-44487): the library's own default, written down.
 const MAX_H2_PENDING_RESETS: usize = 20;
 /// Streams that we reset because the caller broke the protocol; well-behaved ones cause none.

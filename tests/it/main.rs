@@ -6,6 +6,7 @@
 //! | `sixth` | a vendor that nobody knew, added by YAML, schemas and cases alone | stack and sockets |
 //! | `config` | bad routes and the exact text of their faults | compiler |
 //! | `credentials` | logins, expiry, signatures, handed-on headers | sockets |
+//! | `edge` | what a caller can get wrong, byte by byte, by the rows of the fault catalogue | sockets |
 //! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
 //! | `wire` | the gateway and the simulators over real sockets | sockets |
 //! | `siblings` | providers that share a simulator with the provider of their vendor | sockets |
@@ -28,6 +29,7 @@ mod cli;
 mod config;
 mod credentials;
 mod docs_examples;
+mod edge;
 mod faults;
 mod program;
 mod rig;
