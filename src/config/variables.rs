@@ -208,7 +208,11 @@ mod tests {
         );
         check(&[], &at("/"), Err("KEY_FILE: `/`: there is no such file"));
         check(&[("./k", "\n")], &at("./k"), Err("KEY_FILE: `./k`: it is empty"));
-        check(&[("./k", &large)], &at("./k"), Err("KEY_FILE: `./k`: it is larger than 65536 bytes"));
+        check(
+            &[("./k", &large)],
+            &at("./k"),
+            Err("KEY_FILE: `./k`: it is larger than 65536 bytes"),
+        );
         // The secret itself, where its path belongs.
         check(&[], &at("s3cret"), Err("KEY_FILE: the file (its path is shown where"));
     }

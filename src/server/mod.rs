@@ -1,7 +1,7 @@
 //! Accepts connections, serves HTTP/1.1 and HTTP/2 on them, and ends cleanly.
 //!
-//! **Shape**: `run(listener, service, limits, shutdown, drain)` returns when `shutdown` was cancelled and every connection
-//! has ended, at the latest `drain` later.
+//! **Shape**: `run(listener, service, limits, shutdown, drain)` returns when `shutdown` was closed and every connection
+//! has ended, at the latest `drain` later. Before that `shutdown` may say that the server leaves (`shutdown`).
 //!
 //! **Invariants**
 //! - No task outlives [`run`], not even when its future is dropped.
@@ -13,6 +13,7 @@
 //!   recorded (`half_close`).
 
 mod refusal;
+mod shutdown;
 mod wire;
 
 use std::convert::Infallible;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -31,12 +32,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt as _};
 
+use self::shutdown::Farewell;
+pub use self::shutdown::Shutdown;
 use self::wire::{Pace, Wire};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -86,13 +89,14 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves until `shutdown` is cancelled, then lets what is under way finish for at most `drain`, then ends the rest.
-pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: CancellationToken, drain: Duration)
+/// Serves until `shutdown` is closed, then lets what is under way finish for at most `drain`, then ends the rest.
+pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: impl Into<Shutdown>, drain: Duration)
 where
     L: Listener,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let shutdown = shutdown.into();
     let tasks = Tasks::default();
     // Ends every task also when the future of this function is dropped.
     let _guard = tasks.abort.clone().drop_guard();
@@ -109,7 +113,7 @@ where
     loop {
         let socket = tokio::select! {
             biased;
-            () = shutdown.cancelled() => break,
+            () = shutdown.closed() => break,
             accepted = listener.accept() => match accepted {
                 Ok(socket) => socket,
                 Err(error) if is_of_one_connection(&error) => continue,
@@ -117,7 +121,7 @@ where
                     // Out of file descriptors, mostly: others have to end first.
                     tracing::warn!(error = %error, "connections cannot be accepted");
                     tokio::select! {
-                        () = shutdown.cancelled() => break,
+                        () = shutdown.closed() => break,
                         () = tokio::time::sleep(ACCEPT_BACK_OFF) => continue,
                     }
                 }
@@ -129,6 +133,8 @@ where
             let stage = Stage {
                 service: service.clone(),
                 busy,
+                shutdown: shutdown.clone(),
+                is_http2: Arc::default(),
             };
             let (builder, shutdown) = (Arc::clone(&builder), shutdown.clone());
             tasks.execute(async move {
@@ -156,17 +162,27 @@ where
 }
 
 /// Serves one connection to its end.
-async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, shutdown: CancellationToken)
+async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, shutdown: Shutdown)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let is_http2 = Arc::clone(&stage.is_http2);
     let connection = builder.serve_connection(TokioIo::new(wire), stage);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        () = shutdown.closed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        // HTTP/2 says up to which request it listens, so that its end can begin earlier and nothing is lost. The stages say
+        // it for HTTP/1.
+        () = async {
+            shutdown.left().await;
+            is_http2.notified().await;
+        } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -243,6 +259,9 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
 struct Stage<S> {
     service: S,
     busy: Arc<AtomicBool>,
+    shutdown: Shutdown,
+    /// Told when a request has come by HTTP/2.
+    is_http2: Arc<Notify>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Stage<S>
@@ -251,11 +270,15 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = Farewell<Oneshot<S, Request<Incoming>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.busy.store(true, Ordering::Relaxed);
-        self.service.clone().oneshot(request)
+        let version = request.version();
+        if version == Version::HTTP_2 {
+            self.is_http2.notify_one();
+        }
+        Farewell::new(self.service.clone().oneshot(request), version, &self.shutdown)
     }
 }
 
