@@ -58,12 +58,14 @@ impl<'a> Variables<'a> {
             return known.as_ref().map(|secret| Cow::Owned(secret.expose_secret().to_owned()));
         }
         let found = match direct {
-            Some(_) => Err(Diagnostic::without_place(format!("{name} and {variable} are both set"))
-                .hint("leave one of them out: the value stands in the variable or in the file")
-                .clone()),
+            Some(_) => {
+                let mut fault = Diagnostic::without_place(format!("{name} and {variable} are both set"));
+                fault.hint("leave one of them out: the value stands in the variable or in the file");
+                Err(Box::new(fault))
+            }
             None => self.read(name, &variable, path),
         };
-        let found = found.map_err(|fault| asked.faults.push(fault).secret = true).ok();
+        let found = found.map_err(|fault| asked.faults.push(*fault)).ok();
         let value = found.as_ref().map(|secret| Cow::Owned(secret.expose_secret().to_owned()));
         asked.files.insert(name.to_owned(), found);
         value
@@ -80,7 +82,7 @@ impl<'a> Variables<'a> {
         self.asked.borrow_mut().public.push(sha256_hex(bytes));
     }
 
-    fn read(&self, name: &str, variable: &str, path: &str) -> Result<SecretString, Diagnostic> {
+    fn read(&self, name: &str, variable: &str, path: &str) -> Result<SecretString, Box<Diagnostic>> {
         let fault = |what: &str, hint: &str| {
             // Somebody may have put the secret itself where its path belongs.
             let shown = if ["/", "./", "../"].iter().any(|start| path.starts_with(start)) && path.len() <= MAX_SHOWN_PATH {
@@ -90,7 +92,7 @@ impl<'a> Variables<'a> {
             };
             let mut fault = Diagnostic::without_place(format!("{variable}: {shown}: {what}"));
             fault.hint(hint);
-            fault
+            Box::new(fault)
         };
         let bytes = self.sources.read_beside(path).map_err(|error| match &error {
             ReadError::Missing => fault("there is no such file", &format!("the value of {name} is to stand in it")),

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -321,7 +322,7 @@ pub fn config_runs(hash: &str, before: Option<&str>) {
     gauge!(Metric::ConfigInfo.name(), "hash" => hash.to_owned()).set(1);
     gauge!(Metric::ConfigReloadSuccessful.name()).set(1);
     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]
-    gauge!(Metric::ConfigReloadSucceededAt.name()).set(jiff::Timestamp::now().as_second() as f64);
+    gauge!(Metric::ConfigReloadSucceededAt.name()).set(Timestamp::now().as_second() as f64);
 }
 
 /// A reload ended; `result` is a word of the table.

@@ -30,6 +30,7 @@ mod credentials;
 mod docs_examples;
 mod faults;
 mod program;
+mod reload;
 mod rig;
 mod schemes_by_route;
 mod siblings;
