@@ -61,6 +61,15 @@ pub struct Provider {
     pub task: Option<Arc<Task>>,
 }
 
+impl Provider {
+    /// Is the other one called at the same place, as the same one and within the same limits, so that what is known of the vendor
+    /// (connections, sessions, calls under way) holds for both? Their actions may differ.
+    #[must_use]
+    pub fn is_called_like(&self, other: &Self) -> bool {
+        (&self.name, &self.connection, &self.limits) == (&other.name, &other.connection, &other.limits)
+    }
+}
+
 /// How to look at a task.
 #[derive(Debug)]
 pub struct Task {
@@ -72,8 +81,8 @@ pub struct Task {
     pub every: Duration,
 }
 
-/// Where a provider is called and how taskgate proves itself.
-#[derive(Clone, Debug)]
+/// Where a provider is called and how taskgate proves itself. Two that are equal reach the same vendor as the same one.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
     /// Where.
     pub endpoint: Endpoint,

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CliError, LogArgs, RoutesArgs, StopSignals, check_listen, parse_duration, print};
+use super::reload::{Reloader, Watch, parse_watch};
+use super::{CliError, LogArgs, RoutesArgs, Stop, StopSignals, check_listen, parse_duration, print};
 use crate::config::compile::Compiled;
-use crate::config::environment::Environment;
 use crate::gateway::{GatewayOptions, RunningGateway};
 use crate::layer::admit::{AdmitLimits, DEFAULT_BODY, DEFAULT_VIA};
 use crate::server::{DEFAULT_CONNECTIONS, DEFAULT_HEAD, DEFAULT_IDLE, DEFAULT_WRITE, ServerLimits};
 use crate::stack::{DEFAULT_DEADLINE, DEFAULT_IN_FLIGHT, StackLimits};
-use crate::telemetry::{log, metrics};
+use crate::telemetry::metrics;
 
 /// What `serve` takes.
 #[derive(Args, Debug)]
@@ -22,6 +22,12 @@ pub(super) struct ServeArgs {
     routes: RoutesArgs,
     #[command(flatten)]
     gateway: GatewayArgs,
+    /// How often files are looked at for changes: routes, schemas, certificates, secrets; `off` for SIGHUP only
+    #[arg(long, env = "TASKGATE_WATCH", value_name = "TIME", default_value = "5s", value_parser = parse_watch)]
+    watch: Watch,
+    /// How long callers are still served after SIGTERM, until the balancer has seen /readyz
+    #[arg(long, env = "TASKGATE_DRAIN_DELAY", value_name = "TIME", default_value = "7s", value_parser = parse_duration)]
+    drain_delay: Duration,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -103,12 +109,27 @@ impl GatewayArgs {
 
 /// Runs until a signal ends it.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
-    let compiled = args.routes.compile(&Environment::from_process())?;
-    let signals = StopSignals::catch()?;
-    let gateway = args.gateway.start(&compiled).await?;
+    let log = args.log.install()?;
+    let ended = serve(args).await;
+    log.finish().await;
+    ended
+}
+
+async fn serve(args: ServeArgs) -> Result<ExitCode, CliError> {
+    let (mut reloader, compiled) = Reloader::open(&args.routes, args.watch)?;
+    let mut signals = StopSignals::catch()?;
+    let mut gateway = args.gateway.start(&compiled).await?;
     announce(&gateway, &compiled)?;
-    finish(gateway, signals).await
+    drop(compiled);
+    let stop = tokio::select! {
+        stop = signals.next() => stop,
+        never = reloader.run(&mut gateway) => match never {},
+    };
+    let delay = match stop {
+        Stop::Interrupt => Duration::ZERO,
+        Stop::Terminate => args.drain_delay,
+    };
+    finish(gateway, signals, delay).await
 }
 
 /// Says where it listens and which providers are not configured.
@@ -130,15 +151,18 @@ pub(super) fn announce(gateway: &RunningGateway, compiled: &Compiled) -> Result<
     print(&text)
 }
 
-/// Waits for a stop signal, then for calls under way; a second signal does not wait.
-pub(super) async fn finish(gateway: RunningGateway, mut signals: StopSignals) -> Result<ExitCode, CliError> {
-    signals.next().await;
-    tracing::info!("stopping: calls under way are finished");
+/// Serves on for `delay`, then waits for calls under way; a second signal does not wait.
+pub(super) async fn finish(gateway: RunningGateway, mut signals: StopSignals, delay: Duration) -> Result<ExitCode, CliError> {
+    tracing::info!(delay_s = delay.as_secs_f64(), "stopping: calls under way are finished");
+    let end = async {
+        gateway.leave(delay).await;
+        gateway.stop().await;
+    };
     tokio::select! {
-        () = gateway.stop() => Ok(ExitCode::SUCCESS),
-        () = signals.next() => {
+        () = end => Ok(ExitCode::SUCCESS),
+        again = signals.next() => {
             tracing::warn!("stopped by a second signal: calls under way were given up");
-            Ok(ExitCode::FAILURE)
+            Ok(again.code())
         }
     }
 }

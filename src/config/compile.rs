@@ -22,7 +22,9 @@ use super::place::{Path, Spanned};
 use super::schemas::Schemas;
 use super::sources::Sources;
 use super::template::TemplateCompiler;
+use super::variables::Variables;
 use super::yaml;
+use crate::crypto::sha256_hex;
 use crate::mapping::fault::{CodeFamily, FaultRule, FaultTable, StatusPattern};
 use crate::mapping::template::Placeholder;
 use crate::model::answer::TaskState;
@@ -35,7 +37,8 @@ use crate::schema::Schema;
 pub struct Compiled {
     /// The table.
     pub table: Arc<RouteTable>,
-    /// A hash over all files that were read, 16 hex digits: two instances with the same one run the same routes.
+    /// A hash over all files that were read and all values that are no secret, 16 hex digits: two instances with the same one run
+    /// the same routes against the same vendors. Of secrets it knows whether they are set.
     pub hash: String,
 }
 
@@ -55,17 +58,34 @@ pub struct Rejected {
 pub fn compile(sources: &Sources, routes: &str, environment: &Environment) -> Result<Compiled, Box<Rejected>> {
     let mut files = FileSet::default();
     let mut faults = Diagnostics::default();
-    let table = read(sources, routes, environment, &mut files, &mut faults);
+    let variables = Variables::new(environment, sources);
+    let table = read(sources, routes, &variables, &mut files, &mut faults);
+    variables.tell(&mut faults);
     match table {
         Some(table) if faults.is_empty() => Ok(Compiled {
             table: Arc::new(table),
-            hash: files.hash(),
+            hash: hash(&files, &variables),
         }),
         _ => Err(Box::new(Rejected { faults, files })),
     }
 }
 
-fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut FileSet, faults: &mut Diagnostics) -> Option<RouteTable> {
+fn hash(files: &FileSet, variables: &Variables<'_>) -> String {
+    let mut text = files.hash();
+    text.push('\n');
+    variables.hash_into(&mut text);
+    let mut hash = sha256_hex(text.as_bytes());
+    hash.truncate(HASH_DIGITS);
+    hash
+}
+
+fn read<'a>(
+    sources: &'a Sources,
+    routes: &str,
+    environment: &'a Variables<'a>,
+    files: &mut FileSet,
+    faults: &mut Diagnostics,
+) -> Option<RouteTable> {
     let id = match sources.open(routes, files) {
         Ok(id) => id,
         Err(error) => {
@@ -104,7 +124,7 @@ fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut 
 /// What every part of the compilation needs.
 struct Compiler<'a> {
     file: &'a File,
-    environment: &'a Environment,
+    environment: &'a Variables<'a>,
     sources: &'a Sources,
     schemas: Schemas<'a>,
     files: &'a mut FileSet,
@@ -149,7 +169,7 @@ impl Compiler<'_> {
         let mut values = Map::new();
         for setting in &self.file.settings {
             let variable = setting.env.as_ref();
-            let value = match variable.and_then(|variable| self.environment.value(&variable.value)) {
+            let value = match variable.and_then(|variable| self.environment.value(&variable.value)).as_deref() {
                 Some(value) => {
                     if !setting.one_of.iter().any(|known| known.value == value) {
                         let known: Vec<&str> = setting.one_of.iter().map(|word| word.value.as_str()).collect();
@@ -429,6 +449,9 @@ impl Compiler<'_> {
             .maybe_hint(near.or(all));
     }
 }
+
+/// 64 bits tell one configuration from another; more would only be longer to compare by eye.
+const HASH_DIGITS: usize = 16;
 
 /// The reason with this code. The decoder has refused any other word, so the fallback is never run.
 pub(super) fn reason(word: &Spanned<String>) -> Reason {

@@ -47,5 +47,6 @@ mod task_tests;
 mod template;
 #[cfg(test)]
 mod tests;
+mod variables;
 #[cfg(test)]
 mod yaml_tests;

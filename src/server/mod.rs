@@ -1,7 +1,7 @@
 //! Accepts connections, serves HTTP/1.1 and HTTP/2 on them, and ends cleanly.
 //!
-//! **Shape**: `run(listener, service, limits, shutdown, drain)` returns when `shutdown` was cancelled and every connection
-//! has ended, at the latest `drain` later.
+//! **Shape**: `run(listener, service, limits, shutdown, drain)` returns when `shutdown` was closed and every connection
+//! has ended, at the latest `drain` later. Before that `shutdown` may say that the server leaves (`shutdown`).
 //!
 //! **Invariants**
 //! - No task outlives [`run`], not even when its future is dropped.
@@ -17,6 +17,7 @@ mod desk;
 mod door;
 mod framing;
 mod refusal;
+mod shutdown;
 mod wire;
 
 use std::convert::Infallible;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -35,13 +36,15 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt as _};
 
 use self::desk::{Desk, Work};
+use self::shutdown::Farewell;
+pub use self::shutdown::Shutdown;
 use self::wire::{Pace, Wire};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -94,13 +97,14 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves until `shutdown` is cancelled, then lets what is under way finish for at most `drain`, then ends the rest.
-pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: CancellationToken, drain: Duration)
+/// Serves until `shutdown` is closed, then lets what is under way finish for at most `drain`, then ends the rest.
+pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: impl Into<Shutdown>, drain: Duration)
 where
     L: Listener,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let shutdown = shutdown.into();
     let tasks = Tasks::default();
     // Ends every task also when the future of this function is dropped.
     let _guard = tasks.abort.clone().drop_guard();
@@ -117,7 +121,7 @@ where
     loop {
         let socket = tokio::select! {
             biased;
-            () = shutdown.cancelled() => break,
+            () = shutdown.closed() => break,
             accepted = listener.accept() => match accepted {
                 Ok(socket) => socket,
                 Err(error) if is_of_one_connection(&error) => continue,
@@ -125,7 +129,7 @@ where
                     // Out of file descriptors, mostly: others have to end first.
                     tracing::warn!(error = %error, "connections cannot be accepted");
                     tokio::select! {
-                        () = shutdown.cancelled() => break,
+                        () = shutdown.closed() => break,
                         () = tokio::time::sleep(ACCEPT_BACK_OFF) => continue,
                     }
                 }
@@ -139,6 +143,8 @@ where
                 desk,
                 methods: limits.methods,
                 tasks: tasks.clone(),
+                shutdown: shutdown.clone(),
+                is_http2: Arc::default(),
             };
             let (builder, shutdown) = (Arc::clone(&builder), shutdown.clone());
             tasks.execute(async move {
@@ -166,18 +172,28 @@ where
 }
 
 /// Serves one connection to its end.
-async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, pace: Pace, shutdown: CancellationToken)
+async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, pace: Pace, shutdown: Shutdown)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     let desk = Arc::clone(&stage.desk);
+    let is_http2 = Arc::clone(&stage.is_http2);
     let connection = builder.serve_connection(TokioIo::new(wire), stage);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        () = shutdown.closed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        // HTTP/2 says up to which request it listens, so that its end can begin earlier and nothing is lost. The stages say
+        // it for HTTP/1.
+        () = async {
+            shutdown.left().await;
+            is_http2.notified().await;
+        } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -272,6 +288,9 @@ struct Stage<S> {
     desk: Arc<Desk>,
     methods: &'static str,
     tasks: Tasks,
+    shutdown: Shutdown,
+    /// Told when a request has come by HTTP/2.
+    is_http2: Arc<Notify>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Stage<S>
@@ -281,10 +300,24 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Work<Oneshot<S, Request<Incoming>>>;
+    type Future = Farewell<Work<Oneshot<S, Request<Incoming>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.desk.took_over();
+        let version = request.version();
+        if version == Version::HTTP_2 {
+            self.is_http2.notify_one();
+        }
+        Farewell::new(self.work(request), version, &self.shutdown)
+    }
+}
+
+impl<S> Stage<S>
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    fn work(&self, request: Request<Incoming>) -> Work<Oneshot<S, Request<Incoming>>> {
         let answer = |answer| Work::answer(answer, Arc::clone(&self.desk), self.tasks.clone());
         if let Some(given) = door::answer(&request, self.methods) {
             return answer(given);

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -24,8 +25,13 @@ pub const NONE: &str = "none";
 #[expect(missing_docs, reason = "each variant is described by its row in `facts`")]
 pub enum Metric {
     BuildInfo,
+    ConfigInfo,
+    ConfigReloadSucceededAt,
+    ConfigReloadSuccessful,
+    ConfigReloads,
     HttpRefused,
     InFlightRequests,
+    LogLinesLost,
     Logins,
     Looks,
     RequestDuration,
@@ -77,10 +83,15 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::BuildInfo,
+        Self::ConfigInfo,
+        Self::ConfigReloadSucceededAt,
+        Self::ConfigReloadSuccessful,
+        Self::ConfigReloads,
         Self::HttpRefused,
         Self::InFlightRequests,
+        Self::LogLinesLost,
         Self::Logins,
         Self::Looks,
         Self::RequestDuration,
@@ -117,6 +128,34 @@ impl Metric {
                 &["version"],
                 "Always 1; the version that runs",
             ),
+            Self::ConfigInfo => row(
+                "taskgate_config_info",
+                Kind::Gauge,
+                Unit::Count,
+                &["hash"],
+                "1 for the configuration that runs, 0 for those that ran before it",
+            ),
+            Self::ConfigReloadSucceededAt => row(
+                "taskgate_config_last_reload_success_timestamp_seconds",
+                Kind::Gauge,
+                Unit::Seconds,
+                &[],
+                "When the configuration was last read without a fault, in seconds since 1970",
+            ),
+            Self::ConfigReloadSuccessful => row(
+                "taskgate_config_last_reload_successful",
+                Kind::Gauge,
+                Unit::Count,
+                &[],
+                "1 where the files as they were last read are what runs, 0 where they have faults",
+            ),
+            Self::ConfigReloads => row(
+                "taskgate_config_reloads_total",
+                Kind::Counter,
+                Unit::Count,
+                &["result"],
+                "Reloads: `applied`, `unchanged`, `rejected` (the files have faults) or `failed`",
+            ),
             Self::HttpRefused => row(
                 "taskgate_http_refused_total",
                 Kind::Counter,
@@ -130,6 +169,13 @@ impl Metric {
                 Unit::Count,
                 &[],
                 "Requests that are being worked on",
+            ),
+            Self::LogLinesLost => row(
+                "taskgate_log_lines_lost_total",
+                Kind::Counter,
+                Unit::Count,
+                &[],
+                "Lines of the log that were given up because standard error is blocked or cannot be written",
             ),
             Self::Logins => row(
                 "taskgate_logins_total",
@@ -325,6 +371,30 @@ pub fn login_ended(credential: &str, result: &'static str) {
     counter!(Metric::Logins.name(), "credential" => credential.to_owned(), "result" => result).increment(1);
 }
 
+/// This configuration runs from now on, instead of another one; the files have been read without a fault.
+pub fn config_runs(hash: &str, before: Option<&str>) {
+    if let Some(before) = before.filter(|before| *before != hash) {
+        gauge!(Metric::ConfigInfo.name(), "hash" => before.to_owned()).set(0);
+    }
+    gauge!(Metric::ConfigInfo.name(), "hash" => hash.to_owned()).set(1);
+    gauge!(Metric::ConfigReloadSuccessful.name()).set(1);
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]
+    gauge!(Metric::ConfigReloadSucceededAt.name()).set(Timestamp::now().as_second() as f64);
+}
+
+/// A reload ended; `result` is a word of the table.
+pub fn config_reloaded(result: &'static str, successful: bool) {
+    counter!(Metric::ConfigReloads.name(), "result" => result).increment(1);
+    if !successful {
+        gauge!(Metric::ConfigReloadSuccessful.name()).set(0);
+    }
+}
+
+/// So many lines of the log have been given up since the start.
+pub fn log_lines_lost(total: u64) {
+    counter!(Metric::LogLinesLost.name()).absolute(total);
+}
+
 /// A vendor's answer did not fit its schema.
 pub fn schema_drifted(provider: &str, action: &str) {
     counter!(Metric::SchemaDrift.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).increment(1);
@@ -423,6 +493,11 @@ mod tests {
             request_ended(NONE, NONE, Outcome::Done, None, Duration::from_millis(3));
             vendor_call_ended("cheese", "stop", Duration::from_secs(2));
             login_ended("cheese", "ok");
+            config_runs("3f9c", None);
+            config_runs("77ab", Some("3f9c"));
+            config_reloaded("applied", true);
+            config_reloaded("rejected", false);
+            log_lines_lost(7);
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
             look_begins("cheese", Purpose::Follow);
@@ -439,6 +514,11 @@ mod tests {
             r#"taskgate_vendor_in_flight{provider="cheese"} 1"#,
             "taskgate_in_flight_requests 1",
             r#"taskgate_logins_total{credential="cheese",result="ok"} 1"#,
+            r#"taskgate_config_info{hash="3f9c"} 0"#,
+            r#"taskgate_config_info{hash="77ab"} 1"#,
+            r#"taskgate_config_reloads_total{result="rejected"} 1"#,
+            "taskgate_config_last_reload_successful 0",
+            "taskgate_log_lines_lost_total 7",
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,

@@ -32,6 +32,7 @@ mod docs_examples;
 mod edge;
 mod faults;
 mod program;
+mod reload;
 mod rig;
 mod schemes_by_route;
 mod siblings;

@@ -80,11 +80,16 @@ pub(crate) fn case_environment(sources: &Sources, providers: &[&str]) -> Environ
 
 /// A gateway on free ports of loopback.
 pub(crate) async fn start_gateway(compiled: &Compiled) -> RunningGateway {
+    start_gateway_within(compiled, StackLimits::default()).await
+}
+
+/// A gateway on free ports of loopback, within these limits.
+pub(crate) async fn start_gateway_within(compiled: &Compiled, stack: StackLimits) -> RunningGateway {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let options = GatewayOptions {
         listen: any,
         admin_listen: Some(any),
-        stack: StackLimits::default(),
+        stack,
         server: ServerLimits::default(),
         drain: Duration::from_secs(10),
         config_hash: compiled.hash.clone(),

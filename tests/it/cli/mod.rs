@@ -1,6 +1,8 @@
 //! The built program, as people and their scripts meet it.
 
 mod explained;
+mod lifecycle;
+mod logging;
 mod running;
 
 use taskgate::config::shipped;
