@@ -21,6 +21,7 @@ use crate::server::{self, ServerLimits};
 use crate::stack::{self, StackLimits};
 use crate::upstream::client::ClientError;
 use crate::upstream::credentials::Keyring;
+use crate::upstream::health::Gates;
 use crate::upstream::policy::ProviderService;
 
 /// How the gateway runs.
@@ -90,6 +91,7 @@ impl RunningGateway {
     pub async fn start(table: Arc<RouteTable>, options: GatewayOptions, metrics: PrometheusHandle) -> Result<Self, StartError> {
         let via = &options.stack.admit.via;
         let keyring = Keyring::new(&table, via).map_err(|source| StartError::Keyring { source })?;
+        let gates = Gates::new(&table);
         let mut ways = HashMap::new();
         for (name, provider) in &table.providers {
             let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).map_err(|source| {
@@ -98,6 +100,10 @@ impl RunningGateway {
                     source,
                 }
             })?;
+            let way = match gates.gate(name) {
+                Some(gate) => way.through(gate.clone()),
+                None => way,
+            };
             ways.insert(name.clone(), way);
         }
         let listener = bind(options.listen).await?;
@@ -119,7 +125,7 @@ impl RunningGateway {
         backstage.spawn(admin::upkeep(metrics.clone(), ended.clone()));
         if let Some(listener) = admin_listener {
             // Its own end: while callers are drained, `/readyz` has to say so.
-            let admin = Admin::new(draining.clone(), options.config_hash, metrics, move || status(&table));
+            let admin = Admin::new(draining.clone(), options.config_hash, metrics, move || status(&table, &gates));
             backstage.spawn(server::run(listener, admin, options.server, ended.clone(), ADMIN_DRAIN));
         }
         Ok(Self {
@@ -156,9 +162,9 @@ impl RunningGateway {
     }
 }
 
-/// The document of `/status`: what can be called, and what is missing where something cannot.
+/// The document of `/status`: what can be called and how things stand with it, and what is missing where something cannot.
 #[must_use]
-pub fn status(table: &RouteTable) -> Value {
+pub fn status(table: &RouteTable, gates: &Gates) -> Value {
     let providers: Vec<Value> = table
         .providers
         .values()
@@ -170,6 +176,9 @@ pub fn status(table: &RouteTable) -> Value {
                 "missing": provider.connection.as_ref().err().cloned().unwrap_or_default(),
                 "actions": provider.actions.keys().collect::<Vec<_>>(),
             });
+            if provider.connection.is_ok() {
+                document["health"] = gates.status(provider);
+            }
             if !provider.alternatives.is_empty() {
                 document["alternatives"] = json!(provider.alternatives);
             }

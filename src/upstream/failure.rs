@@ -83,6 +83,9 @@ pub(super) fn unsendable(detail: &str) -> GatewayError {
 
 fn before_hand_over(error: &(dyn Error + 'static)) -> GatewayError {
     let unreachable = |detail: &str| GatewayError::new(Reason::VendorUnreachable, detail);
+    if sources(error).filter_map(|e| e.downcast_ref::<io::Error>()).any(is_own_shortage) {
+        return GatewayError::new(Reason::Overloaded, "taskgate has no connections left to open; nothing was sent");
+    }
     match sources(error).find_map(|e| e.downcast_ref::<ConnectFailure>()) {
         Some(ConnectFailure::Tcp(_)) => unreachable("no connection to the vendor could be made"),
         Some(ConnectFailure::Timeout(limit)) => {
@@ -92,6 +95,12 @@ fn before_hand_over(error: &(dyn Error + 'static)) -> GatewayError {
         Some(ConnectFailure::Tls(cause)) => tls_failed(TlsFault::of(cause.as_ref())),
         None => unreachable("the connection to the vendor broke before the request was sent"),
     }
+}
+
+/// Does this machine lack something, descriptors, ports or memory? Then the vendor is not to blame.
+fn is_own_shortage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn tls_failed(fault: TlsFault) -> GatewayError {
@@ -135,4 +144,26 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The numbers of POSIX systems for "too many open files", of the system and of the process; the library has no name for them.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_our_own_is_not_the_vendors() {
+        for (cause, expected) in [
+            (io::Error::from_raw_os_error(EMFILE), Reason::Overloaded),
+            (io::Error::from_raw_os_error(ENFILE), Reason::Overloaded),
+            (io::ErrorKind::AddrNotAvailable.into(), Reason::Overloaded),
+            (io::ErrorKind::ConnectionRefused.into(), Reason::VendorUnreachable),
+        ] {
+            let error = of_attempt(&ConnectFailure::Tcp(Box::new(cause)), false);
+            assert_eq!(error.reason, expected);
+        }
+    }
 }
