@@ -11,6 +11,7 @@
 //! | `siblings` | providers that share a simulator with the provider of their vendor | sockets |
 //! | `schemes_by_route` | what every route sends under every scheme of its vendor | sockets |
 //! | `faults` | every fault of a vendor, for every provider | sockets |
+//! | `isolation` | one provider in trouble, and what it costs the others | sockets |
 //! | `cli` | the built program | process |
 //! | `docs_examples` | what the documents and the help show | files |
 //! | `simulators` | the vendors' simulators by themselves | sockets |
@@ -29,6 +30,7 @@ mod config;
 mod credentials;
 mod docs_examples;
 mod faults;
+mod isolation;
 mod program;
 mod rig;
 mod schemes_by_route;
