@@ -9,11 +9,11 @@ use taskgate::simulate::{CFW_FIREWALL, CFW_TASK, SimulatorOptions};
 use super::caller::Caller;
 use super::rig::{self, Rig, everyday};
 
-/// Short times, so that the test has them behind it soon; the pause stays long enough to be seen.
+/// Few places whose calls hang until they are given up, and a pause that is soon over.
 const SOON: [(&str, &str); 2] = [
     (
         "    title: Cloud Firewall packet capture\n",
-        "    title: Cloud Firewall packet capture\n    limits: { in_flight: 4, queue: { length: 2, wait: 10s }, timeout: 300ms, breaker: { consecutive: 4, pause: 400ms } }\n",
+        "    title: Cloud Firewall packet capture\n    limits: { in_flight: 4, queue: { length: 2, wait: 30s }, timeout: 60s, breaker: { consecutive: 4, pause: 400ms } }\n",
     ),
     ("{ rate: 3/m, burst: 3 }", "{ rate: 1000/s, burst: 1000 }"),
 ];
@@ -30,11 +30,10 @@ fn stop_cfw() -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_provider_that_hangs_is_left_alone_and_found_again() {
+async fn a_provider_that_hangs_takes_nothing_from_the_others() {
     let rig = Rig::start(SimulatorOptions::default(), &rig::shipped_with(&SOON), Environment::default()).await;
     let admin = Caller::new(rig.gateway.admin_address().unwrap());
     let (task, body) = stop_cfw();
-    assert_eq!(rig.caller.act(&task, &body).await.word(), "202 accepted");
     rig.simulators.set_fault("cfw", "hang,effect=none".parse().unwrap()).unwrap();
 
     // Four hang, two wait, the seventh is told at once; nobody else notices.
@@ -57,24 +56,38 @@ async fn a_provider_that_hangs_is_left_alone_and_found_again() {
         ("503 PROVIDER_BUSY", "not_done", Some("1"))
     );
     for call in everyday().into_iter().filter(|call| call.provider != "cfw") {
-        assert_eq!(
-            rig.caller.act(&call.task(), &call.body).await.word(),
-            call.answer,
-            "{}",
-            call.provider
-        );
+        let (told, provider) = (rig.caller.act(&call.task(), &call.body).await, call.provider);
+        assert_eq!(told.word(), call.answer, "{provider}");
     }
-    let mut words = Vec::new();
+    assert_eq!(rig.simulators.calls("cfw").unwrap(), 4);
+
+    // The vendor goes away under them: whoever waited was not sent, and is told so.
+    rig.simulators.shutdown().await;
+    let mut outcomes = Vec::new();
     for call in calls {
-        words.push(call.await.unwrap().word());
+        let told = call.await.unwrap();
+        let words = ["502 VENDOR_CONNECTION_LOST", "503 PROVIDER_SUSPENDED", "503 VENDOR_UNREACHABLE"];
+        assert!(words.contains(&told.word().as_str()), "{told:?}");
+        outcomes.push(told.text("/outcome"));
     }
-    words.sort_unstable();
-    assert_eq!(
-        words,
-        [["503 PROVIDER_SUSPENDED"; 2].as_slice(), &["504 VENDOR_TIMEOUT"; 4]].concat()
-    );
-    assert_eq!(rig.simulators.calls("cfw").unwrap(), 5, "one that was answered, four that hung");
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["not_done", "not_done", "unknown", "unknown", "unknown", "unknown"]);
+    drop((admin, rig.caller));
+    rig.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_is_left_alone_and_found_again() {
+    let rig = Rig::start(SimulatorOptions::default(), &rig::shipped_with(&SOON), Environment::default()).await;
+    let admin = Caller::new(rig.gateway.admin_address().unwrap());
+    let (task, body) = stop_cfw();
+    assert_eq!(rig.caller.act(&task, &body).await.word(), "202 accepted");
+    rig.simulators.set_fault("cfw", "reset,effect=none".parse().unwrap()).unwrap();
+    for _ in 0..4 {
+        assert_eq!(rig.caller.act(&task, &body).await.word(), "502 VENDOR_CONNECTION_LOST");
+    }
     let state = health(&admin, "cfw").await;
+    assert_eq!(state["breaker"]["state"], "open", "{state}");
     assert!(
         state["last_failed_at"].is_string() && state["last_answered_at"].is_string(),
         "{state}"

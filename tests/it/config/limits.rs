@@ -120,17 +120,17 @@ fn names_of_quotas() {
         "error: routes.yaml:12:3: quotas.One: `One` is no name\n\
          = hint: it must match ^[a-z][a-z0-9_-]{0,31}$\n\
          error: routes.yaml:12:3: quotas.One: missing key `rate`\n\
-         error: routes.yaml:12:10: quotas.One.burst: `burst` without `rate`\n\
-         = hint: `rate` says how many calls in a time, `burst` how many of them at once\n\
          error: routes.yaml:12:3: quotas.One: nothing uses this quota\n\
-         = hint: remove it, or name it under `quotas:` of some `limits`",
+         = hint: remove it, or name it under `quotas:` of some `limits`\n\
+         error: routes.yaml:12:10: quotas.One.burst: `burst` without `rate`\n\
+         = hint: `rate` says how many calls in a time, `burst` how many of them at once",
     );
     let title = "        title: Stops a job\n";
     let twice =
         routes("{ quotas: one }", "quotas:\n  one: { rate: 5/m }\n").replace(title, &format!("{title}        limits: {{ quotas: one }}\n"));
     check(
         &twice,
-        "error: routes.yaml:24:27: providers.acme.actions.stop.limits.quotas: every call of the provider counts against this quota already\n\
+        "error: routes.yaml:25:27: providers.acme.actions.stop.limits.quotas: every call of the provider counts against this quota already\n\
          = note: routes.yaml:19:23: by its own `limits`",
     );
 }
