@@ -563,8 +563,22 @@ async fn what_is_no_fault_of_the_vendor_never_suspends_it() {
         pass.observe(&Err(cut));
         let large = GatewayError::new(Reason::BadVendorResponse, "too large").with_metadata("max_reply_bytes", 1);
         pass.observe(&Err(large));
+        let pin = GatewayError::new(Reason::VendorTlsFailed, "another key").with_metadata("tls", "wrong_pin");
+        pass.observe(&Err(pin));
     }
     assert_eq!(vendor.state(&table, "blind"), "closed");
+    // A handshake that breaks off is somebody who hangs up.
+    let entered = vendor
+        .gates
+        .gate("blind")
+        .unwrap()
+        .enter(&outbound(&table, "blind", Aim::ActUnseen, 500))
+        .await;
+    for _ in 0..5 {
+        let broken = GatewayError::new(Reason::VendorTlsFailed, "hung up").with_metadata("tls", "handshake_failed");
+        entered.as_ref().unwrap().observe(&Err(broken));
+    }
+    assert_eq!(vendor.state(&table, "blind"), "open");
 }
 
 #[tokio::test(start_paused = true)]

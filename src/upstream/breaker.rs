@@ -45,9 +45,6 @@ pub enum State {
 }
 
 impl State {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
-
     /// The word in metrics, in the log and in `/status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -175,10 +172,7 @@ impl Breaker {
         let verdict = match sign {
             Sign::Answered(status) if plan.failures.matches(status) => Verdict::Trouble,
             Sign::Answered(_) => Verdict::Well,
-            Sign::Local => {
-                self.withdraw(ticket);
-                return None;
-            }
+            Sign::Local => return None,
             Sign::VendorSilent => Verdict::Silent,
         };
         let next = match (&mut self.phase, verdict) {
@@ -300,7 +294,7 @@ mod tests {
     /// Plays events of the form `<seconds>[ <event>]`, where a second sign tells what is expected, and returns what differs.
     ///
     /// `503`, `silent`, `local`: a call is admitted and shows this at once. `act`, `unseen`, `ask`, `look`: a call with this aim is
-    /// admitted and stays under way; `= 200` and the like is what the oldest of them shows, `gone` that it is withdrawn.
+    /// admitted and stays under way; `= 200` and the like is what the oldest of them shows and ends with, `gone` that it goes away.
     #[track_caller]
     fn check(plan: BreakerPlan, events: &[(f64, &str, &str)]) {
         let start = Instant::now();
@@ -328,7 +322,9 @@ mod tests {
                     Err(Stop::Suspended(wait)) => said = format!("wait {}, ", wait.as_secs_f64()),
                 }
             } else if let Some(sign) = event.strip_prefix("= ").and_then(sign) {
-                breaker.report(under_way.pop_front().unwrap(), sign, now, || 0.5);
+                let ticket = under_way.pop_front().unwrap();
+                breaker.report(ticket, sign, now, || 0.5);
+                breaker.withdraw(ticket);
             } else if *event == "gone" {
                 breaker.withdraw(under_way.pop_front().unwrap());
             } else {
@@ -541,6 +537,7 @@ mod tests {
                         let (ticket, _) = under_way.swap_remove(which);
                         let fresh = ticket.era == breaker.era;
                         let changed = breaker.report(ticket, sign, now, || chance);
+                        breaker.withdraw(ticket);
                         let after = breaker.state().0;
                         prop_assert_eq!(changed.is_some(), before != after);
                         match (sign, before, after) {

@@ -22,6 +22,7 @@ use super::breaker::{Breaker, Sign, State, Stop, Ticket};
 use super::health::Health;
 use super::rate::Ledger;
 use super::session::fraction;
+use super::tls::TlsFault;
 use crate::layer::{Aim, Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -167,7 +168,11 @@ impl Inner {
             State::Closed => tracing::info!(provider, "the provider answers again"),
             State::HalfOpen => tracing::info!(provider, "finding out whether the provider answers again"),
             State::Open => {
-                let pause = self.record().breaker.open_until().map(|until| until - Instant::now());
+                let pause = self
+                    .record()
+                    .breaker
+                    .open_until()
+                    .map(|until| until.saturating_duration_since(Instant::now()));
                 let pause_ms = pause.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
                 tracing::warn!(provider, pause_ms, "the provider does not answer and is left alone");
                 self.suspended.notify_waiters();
@@ -228,7 +233,7 @@ impl Pass<'_> {
                 Aim::Ask => &[],
             };
             if gate.limits.allowances.is_empty() && own.is_empty() {
-                return Ok(());
+                return Ok(now);
             }
             let all = gate.limits.allowances.iter().chain(own);
             let latest = (now + gate.limits.queue.patience()).min(deadline);
@@ -242,15 +247,13 @@ impl Pass<'_> {
                 metrics::gate_waited(&gate.provider, WaitFor::Rate, now.elapsed());
                 self.admitted.renew(Instant::now())?;
             }
+            let at = slot.at();
             slot.used();
-            Ok(())
+            Ok(at)
         };
-        let result = attempted.await;
-        match &result {
-            Ok(()) => gate.record().health.went_out(Instant::now()),
-            Err(error) => gate.refused(error),
-        }
-        result
+        let at = attempted.await.inspect_err(|error| gate.refused(error))?;
+        gate.record().health.went_out(at);
+        Ok(())
     }
 
     /// After every attempt: what it showed of the vendor.
@@ -340,6 +343,8 @@ pub fn sign(result: &Result<Exchange, GatewayError>, timeout: Duration) -> Sign 
         // Larger than we take is our limit; what is no HTTP is no answer.
         Reason::BadVendorResponse if error.metadata.contains_key("max_reply_bytes") => Sign::Local,
         Reason::BadVendorResponse | Reason::VendorConnectionLost | Reason::VendorUnreachable => Sign::VendorSilent,
+        // Somebody takes connections and hangs up.
+        Reason::VendorTlsFailed if error.metadata.get("tls").is_some_and(|tls| tls == TlsFault::Handshake.as_str()) => Sign::VendorSilent,
         // Above all a certificate that does not fit: waiting does not mend it, and its own reason says what does.
         _ => Sign::Local,
     }
