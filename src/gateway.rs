@@ -41,6 +41,7 @@ use crate::stack::{Frame, Gateway, StackLimits};
 use crate::telemetry::metrics;
 use crate::upstream::client::ClientError;
 use crate::upstream::credentials::Keyring;
+use crate::upstream::health::Gates;
 use crate::upstream::network::System;
 use crate::upstream::policy::ProviderService;
 
@@ -144,6 +145,7 @@ struct Current {
     table: Arc<RouteTable>,
     hash: String,
     keyring: Keyring,
+    gates: Gates,
     ways: HashMap<String, ProviderService>,
     gateway: Gateway<Incoming>,
     /// Cancelled when nobody, no call that has begun either, uses it any more.
@@ -163,6 +165,7 @@ impl Current {
             None => Keyring::new(&table, via, Arc::new(System)),
         };
         let keyring = keyring.map_err(|source| StartError::Keyring { source })?;
+        let gates = before.map_or_else(|| Gates::new(&table), |before| before.gates.followed_by(&table));
         let mut ways = HashMap::new();
         let mut changed = Vec::new();
         for (name, provider) in &table.providers {
@@ -183,6 +186,10 @@ impl Current {
                     })?
                 }
             };
+            let way = match gates.gate(name) {
+                Some(gate) => way.through(gate.clone()),
+                None => way,
+            };
             ways.insert(name.clone(), way);
         }
         if let Some(before) = before {
@@ -196,6 +203,7 @@ impl Current {
             table,
             hash,
             keyring,
+            gates,
             ways,
             over,
         };
@@ -364,9 +372,9 @@ impl RunningGateway {
     }
 }
 
-/// The document of `/status`: what runs, what can be called, and what is missing where something cannot.
+/// The document of `/status`: what runs, what can be called and how things stand with it, and what is missing where something cannot.
 fn status(current: &Current, last: &LastReload) -> Value {
-    let mut document = providers(&current.table);
+    let mut document = providers(&current.table, &current.gates);
     document["config"] = json!(current.hash);
     if let Some((result, at)) = *last.lock().unwrap_or_else(PoisonError::into_inner) {
         document["reload"] = json!({ "result": result, "at": at.to_string() });
@@ -374,8 +382,8 @@ fn status(current: &Current, last: &LastReload) -> Value {
     document
 }
 
-/// The providers of `/status`: what can be called, and what is missing where something cannot.
-fn providers(table: &RouteTable) -> Value {
+/// The providers of `/status`.
+fn providers(table: &RouteTable, gates: &Gates) -> Value {
     let providers: Vec<Value> = table
         .providers
         .values()
@@ -387,6 +395,9 @@ fn providers(table: &RouteTable) -> Value {
                 "missing": provider.connection.as_ref().err().cloned().unwrap_or_default(),
                 "actions": provider.actions.keys().collect::<Vec<_>>(),
             });
+            if provider.connection.is_ok() {
+                document["health"] = gates.status(provider);
+            }
             if !provider.alternatives.is_empty() {
                 document["alternatives"] = json!(provider.alternatives);
             }

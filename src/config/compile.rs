@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::compile_credentials::{self, CompiledCredential};
+use super::compile_limits::{self, Quotas};
 use super::compile_route::RouteCompiler;
 use super::deployment::Deployment;
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
@@ -29,7 +30,7 @@ use crate::mapping::fault::{CodeFamily, FaultRule, FaultTable, StatusPattern};
 use crate::mapping::template::Placeholder;
 use crate::model::answer::TaskState;
 use crate::model::reason::Reason;
-use crate::route::{IdKind, IdRule, Limits, Provider, RouteTable};
+use crate::route::{IdKind, IdRule, Provider, RouteTable};
 use crate::schema::Schema;
 
 /// A routes file that can be run.
@@ -138,10 +139,11 @@ impl Compiler<'_> {
         let tables = self.fault_tables(&setting_names);
         self.unused();
         let credentials = self.credentials();
+        let quotas = compile_limits::quotas(self.file);
         let mut providers = BTreeMap::new();
         let mut verbs = BTreeSet::new();
         for provider in &self.file.providers {
-            if let Some(compiled) = self.provider(provider, &tables, &credentials, &settings, &setting_names) {
+            if let Some(compiled) = self.provider(provider, &tables, &credentials, &quotas, (&settings, &setting_names)) {
                 verbs.extend(compiled.actions.keys().cloned());
                 providers.insert(compiled.name.clone(), Arc::new(compiled));
             }
@@ -278,6 +280,7 @@ impl Compiler<'_> {
             self.faults.iter().any(|fault| fault.path == provider.place.path)
                 || table.is_some_and(|name| !file.faults.iter().any(|one| one.name.value == name.value))
                 || credential.is_some_and(|name| file.credential(&name.value).is_none())
+                || compile_limits::leads_nowhere(file, provider)
         };
         if file.providers.is_empty() || file.providers.iter().any(leads_nowhere) {
             return;
@@ -305,6 +308,7 @@ impl Compiler<'_> {
                 .fault(credential.place.span, &credential.place.path, "no provider uses these credentials")
                 .hint("remove them, or name them under `credentials:` of a provider");
         }
+        compile_limits::unused(file, self.faults);
     }
 
     fn provider(
@@ -312,8 +316,8 @@ impl Compiler<'_> {
         provider: &file::Provider,
         tables: &HashMap<String, Arc<FaultTable>>,
         credentials: &HashMap<String, CompiledCredential>,
-        settings: &Arc<Value>,
-        setting_names: &Value,
+        quotas: &Quotas,
+        (settings, setting_names): (&Arc<Value>, &Value),
     ) -> Option<Provider> {
         let path = &provider.place.path;
         let faults = match &provider.faults {
@@ -350,7 +354,7 @@ impl Compiler<'_> {
         let deployment = Deployment::read(provider, credential, self.environment, self.sources, self.faults);
         let id_schema = provider.id.to_schema();
         let id = self.id_rule(provider, &id_schema);
-        let limits = limits(&provider.limits);
+        let limits = compile_limits::provider(provider, quotas, self.faults);
         let mut actions = BTreeMap::new();
         let environment = self.environment;
         let mut routes = RouteCompiler {
@@ -366,11 +370,13 @@ impl Compiler<'_> {
             faults: self.faults,
         };
         let faults = faults?;
+        let looks = compile_limits::task(provider, quotas, routes.faults);
         if let Some(task) = &provider.task {
-            routes.task = routes.task(task, Arc::clone(&faults), environment).map(Arc::new);
+            routes.task = routes.task(task, Arc::clone(&faults), looks, environment).map(Arc::new);
         }
         for action in &provider.actions {
-            if let Some(route) = routes.route(action, Arc::clone(&faults)) {
+            let allowances = compile_limits::action(provider, action, quotas, routes.faults);
+            if let Some(route) = routes.route(action, Arc::clone(&faults), allowances) {
                 actions.insert(route.action.clone(), Arc::new(route));
             }
         }
@@ -461,18 +467,4 @@ pub(super) fn reason(word: &Spanned<String>) -> Reason {
 /// What every call has: `call.uuid`.
 pub(super) fn call_schema() -> Value {
     serde_json::json!({ "type": "object", "required": ["uuid"], "properties": { "uuid": { "type": "string" } }, "additionalProperties": false })
-}
-
-fn limits(file: &file::Limits) -> Limits {
-    let default = Limits::default();
-    Limits {
-        in_flight: file.in_flight.as_ref().map_or(default.in_flight, |limit| limit.value),
-        connect_timeout: file.connect_timeout.as_ref().map_or(default.connect_timeout, |limit| limit.value),
-        timeout: file.timeout.as_ref().map_or(default.timeout, |limit| limit.value),
-        max_reply_bytes: file.max_reply_bytes.as_ref().map_or(default.max_reply_bytes, |limit| limit.value),
-        close: file
-            .connection
-            .as_ref()
-            .is_some_and(|connection| connection.value == file::Connection::Close),
-    }
 }

@@ -25,11 +25,17 @@ use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::moment::{TimeFormat, Times};
 use crate::mapping::template::{Placeholder, Template};
 use crate::model::answer::{Outcome, TaskState};
-use crate::route::{LOOK, Pursuit, Repeat, Route, Task};
+use crate::route::{Allowance, LOOK, Pursuit, Repeat, Route, Task};
 
 impl RouteCompiler<'_, '_> {
     /// Compiles a provider's `task`; `None` where it has faults, which have been noted.
-    pub(super) fn task(&mut self, task: &FileTask, faults: Arc<FaultTable>, environment: &Variables<'_>) -> Option<Task> {
+    pub(super) fn task(
+        &mut self,
+        task: &FileTask,
+        faults: Arc<FaultTable>,
+        allowances: Vec<Arc<Allowance>>,
+        environment: &Variables<'_>,
+    ) -> Option<Task> {
         let path = &task.place.path;
         let times = task
             .times
@@ -73,6 +79,7 @@ impl RouteCompiler<'_, '_> {
                 request: request?,
                 reply,
                 settings: Arc::clone(&self.settings),
+                allowances,
                 pursuit: Pursuit::default(),
             }),
             rules: rules?,

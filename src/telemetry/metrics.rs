@@ -24,11 +24,15 @@ pub const NONE: &str = "none";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is described by its row in `facts`")]
 pub enum Metric {
+    BreakerChanges,
+    BreakerState,
     BuildInfo,
     ConfigInfo,
     ConfigReloadSucceededAt,
     ConfigReloadSuccessful,
     ConfigReloads,
+    GateRefused,
+    GateWait,
     HttpRefused,
     InFlightRequests,
     LogLinesLost,
@@ -39,6 +43,7 @@ pub enum Metric {
     SchemaDrift,
     VendorDuration,
     VendorInFlight,
+    VendorQueued,
     VendorRetries,
     VendorRetriesWithheld,
 }
@@ -83,12 +88,16 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
+        Self::BreakerChanges,
+        Self::BreakerState,
         Self::BuildInfo,
         Self::ConfigInfo,
         Self::ConfigReloadSucceededAt,
         Self::ConfigReloadSuccessful,
         Self::ConfigReloads,
+        Self::GateRefused,
+        Self::GateWait,
         Self::HttpRefused,
         Self::InFlightRequests,
         Self::LogLinesLost,
@@ -99,6 +108,7 @@ impl Metric {
         Self::SchemaDrift,
         Self::VendorDuration,
         Self::VendorInFlight,
+        Self::VendorQueued,
         Self::VendorRetries,
         Self::VendorRetriesWithheld,
     ];
@@ -121,6 +131,20 @@ impl Metric {
             }
         }
         match self {
+            Self::BreakerChanges => row(
+                "taskgate_breaker_changes_total",
+                Kind::Counter,
+                Unit::Count,
+                &["provider", "state"],
+                "Changes of a provider's breaker to this state",
+            ),
+            Self::BreakerState => row(
+                "taskgate_breaker_state",
+                Kind::Gauge,
+                Unit::Count,
+                &["provider", "state"],
+                "1 for the state that a provider's breaker is in, 0 for the others",
+            ),
             Self::BuildInfo => row(
                 "taskgate_build_info",
                 Kind::Gauge,
@@ -155,6 +179,20 @@ impl Metric {
                 Unit::Count,
                 &["result"],
                 "Reloads: `applied`, `unchanged`, `rejected` (the files have faults) or `failed`",
+            ),
+            Self::GateRefused => row(
+                "taskgate_gate_refused_total",
+                Kind::Counter,
+                Unit::Count,
+                &["provider", "reason"],
+                "Requests to a vendor, looks included, that a limit or the breaker kept back",
+            ),
+            Self::GateWait => row(
+                "taskgate_gate_wait_seconds",
+                Kind::Histogram,
+                Unit::Seconds,
+                &["provider", "cause"],
+                "Time that requests waited before they went out, where they had to",
             ),
             Self::HttpRefused => row(
                 "taskgate_http_refused_total",
@@ -225,6 +263,13 @@ impl Metric {
                 Unit::Count,
                 &["provider"],
                 "Vendor calls that are under way",
+            ),
+            Self::VendorQueued => row(
+                "taskgate_vendor_queued",
+                Kind::Gauge,
+                Unit::Count,
+                &["provider"],
+                "Vendor calls that wait for a place",
             ),
             Self::VendorRetries => row(
                 "taskgate_vendor_retries_total",
@@ -366,6 +411,52 @@ pub fn vendor_call_ended(provider: &str, action: &str, elapsed: Duration) {
     histogram!(Metric::VendorDuration.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).record(elapsed);
 }
 
+/// One more call to this provider waits for a place.
+pub fn vendor_call_waits(provider: &str) -> UnderWay {
+    UnderWay::begin(gauge!(Metric::VendorQueued.name(), "provider" => provider.to_owned()))
+}
+
+/// What a request waits for before it goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// For one of those under way to end.
+    Place,
+    /// For its turn under a rate.
+    Rate,
+}
+
+impl WaitFor {
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Place => "place",
+            Self::Rate => "rate",
+        }
+    }
+}
+
+/// A request had to wait before it went out, or was kept back.
+pub fn gate_waited(provider: &str, cause: WaitFor, elapsed: Duration) {
+    histogram!(Metric::GateWait.name(), "provider" => provider.to_owned(), "cause" => cause.as_str()).record(elapsed);
+}
+
+/// A limit or the breaker kept a request back.
+pub fn gate_refused(provider: &str, reason: Reason) {
+    counter!(Metric::GateRefused.name(), "provider" => provider.to_owned(), "reason" => reason.code()).increment(1);
+}
+
+/// The state of a provider's breaker, one of `states`; `changed` unless it is the first.
+pub fn breaker_is(provider: &str, state: &'static str, states: &[&'static str], changed: bool) {
+    for one in states {
+        let value = if *one == state { 1.0 } else { 0.0 };
+        gauge!(Metric::BreakerState.name(), "provider" => provider.to_owned(), "state" => *one).set(value);
+    }
+    if changed {
+        counter!(Metric::BreakerChanges.name(), "provider" => provider.to_owned(), "state" => state).increment(1);
+    }
+}
+
 /// A login at a vendor ended; `result` is a word of the table.
 pub fn login_ended(credential: &str, result: &'static str) {
     counter!(Metric::Logins.name(), "credential" => credential.to_owned(), "result" => result).increment(1);
@@ -413,6 +504,8 @@ pub enum Purpose {
     Job,
     /// A caller asks for the task.
     Look,
+    /// Before an action, when nobody knows whether the vendor is back.
+    Probe,
 }
 
 impl Purpose {
@@ -425,6 +518,7 @@ impl Purpose {
             Self::Follow => "follow",
             Self::Job => "job",
             Self::Look => "look",
+            Self::Probe => "probe",
         }
     }
 }
@@ -503,6 +597,11 @@ mod tests {
             look_begins("cheese", Purpose::Follow);
             vendor_retried("cheese", Rung::Stale);
             vendor_retry_withheld("cheese", Rung::Unsent);
+            gate_waited("cheese", WaitFor::Place, Duration::from_millis(3));
+            gate_refused("cheese", Reason::ProviderBusy);
+            breaker_is("cheese", "closed", &["closed", "open"], false);
+            breaker_is("cheese", "open", &["closed", "open"], true);
+            drop(vendor_call_waits("cheese"));
             (request_begins(), vendor_call_begins("cheese"))
         });
         let text = handle.render();
@@ -524,6 +623,12 @@ mod tests {
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,
             r#"taskgate_vendor_retries_total{provider="cheese",why="stale"} 1"#,
             r#"taskgate_vendor_retries_withheld_total{provider="cheese",why="unsent"} 1"#,
+            r#"taskgate_gate_wait_seconds_bucket{provider="cheese",cause="place",le="0.005"} 1"#,
+            r#"taskgate_gate_refused_total{provider="cheese",reason="PROVIDER_BUSY"} 1"#,
+            r#"taskgate_breaker_state{provider="cheese",state="closed"} 0"#,
+            r#"taskgate_breaker_state{provider="cheese",state="open"} 1"#,
+            r#"taskgate_breaker_changes_total{provider="cheese",state="open"} 1"#,
+            r#"taskgate_vendor_queued{provider="cheese"} 0"#,
             concat!(r#"taskgate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

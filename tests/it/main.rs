@@ -12,6 +12,7 @@
 //! | `siblings` | providers that share a simulator with the provider of their vendor | sockets |
 //! | `schemes_by_route` | what every route sends under every scheme of its vendor | sockets |
 //! | `faults` | every fault of a vendor, for every provider | sockets |
+//! | `isolation` | one provider in trouble, and what it costs the others | sockets |
 //! | `cli` | the built program | process |
 //! | `docs_examples` | what the documents and the help show | files |
 //! | `simulators` | the vendors' simulators by themselves | sockets |
@@ -31,6 +32,7 @@ mod credentials;
 mod docs_examples;
 mod edge;
 mod faults;
+mod isolation;
 mod program;
 mod reload;
 mod rig;

@@ -112,6 +112,11 @@ impl Rig {
         Self::start(SimulatorOptions::default(), &shipped::sources(), Environment::default()).await
     }
 
+    /// All shipped vendors behind the shipped routes, which keep nothing back.
+    pub(crate) async fn unhindered() -> Self {
+        Self::start(SimulatorOptions::default(), &shipped_with(&UNHINDERED), Environment::default()).await
+    }
+
     /// These vendors behind these routes; `environment` stands behind the variables that the simulators name.
     pub(crate) async fn start(options: SimulatorOptions, sources: &Sources, environment: Environment) -> Self {
         let simulators = Simulators::start(options).await.unwrap();
@@ -206,3 +211,19 @@ pub(crate) const VENDORS: [&str; 5] = ["cfw", "dbss", "hss", "prime", "zstack"];
 
 /// A change to the shipped routes: the one provider that has limits already gets a short time as well.
 pub(crate) const PRIME_IN_A_HURRY: (&str, &str) = ("      in_flight: 5\n", "      in_flight: 5\n      timeout: 700ms\n");
+
+/// Changes to the shipped routes after which nothing but a vendor keeps the many calls of a test back: the quotas are wide open, and no
+/// provider is ever left alone.
+pub(crate) const UNHINDERED: [(&str, &str); 5] = [
+    ("{ rate: 4/m, burst: 2 }", "{ rate: 1000/s, burst: 1000 }"),
+    ("{ rate: 3/m, burst: 3 }", "{ rate: 1000/s, burst: 1000 }"),
+    (
+        "    credentials: huawei\n",
+        "    credentials: huawei\n    limits: { breaker: none }\n",
+    ),
+    (
+        "    limits: { breaker: { status: [500, 502, 504] } }\n",
+        "    limits: { breaker: none }\n",
+    ),
+    ("      breaker: { status: [500, 502, 504] }\n", "      breaker: none\n"),
+];
