@@ -54,16 +54,16 @@ pub(super) struct GatewayArgs {
     #[arg(long, env = "TASKGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = DEFAULT_CONNECTIONS, value_parser = parse_in_flight)]
     max_connections: usize,
     /// For the head of a request to arrive, from its first byte
-    #[arg(long, env = "TASKGATE_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, env = "TASKGATE_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     head_timeout: Duration,
     /// For the body of a request to arrive, from the end of its head
-    #[arg(long, env = "TASKGATE_BODY_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
+    #[arg(long, env = "TASKGATE_BODY_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = parse_timeout)]
     body_timeout: Duration,
     /// How long a connection may stay without a request
-    #[arg(long, env = "TASKGATE_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = parse_duration)]
+    #[arg(long, env = "TASKGATE_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = parse_timeout)]
     idle_timeout: Duration,
     /// For a caller to take the next part of an answer
-    #[arg(long, env = "TASKGATE_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, env = "TASKGATE_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
     write_timeout: Duration,
     /// How long calls under way may take to end after a stop signal
     #[arg(long, env = "TASKGATE_DRAIN", value_name = "TIME", default_value = "35s", value_parser = parse_duration)]
@@ -164,6 +164,13 @@ pub(super) async fn finish(gateway: RunningGateway, mut signals: StopSignals, de
             tracing::warn!("stopped by a second signal: calls under way were given up");
             Ok(again.code())
         }
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("expected more than no time".to_owned()),
+        timeout => Ok(timeout),
     }
 }
 

@@ -343,22 +343,42 @@ fn trim_end(bytes: &[u8]) -> &[u8] {
 }
 
 fn is_text(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+    CLASSES[usize::from(byte)] & TEXT != 0
 }
 
-/// `tchar` of RFC 9110 section 5.6.2.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
+    CLASSES[usize::from(byte)] & TOKEN != 0
 }
 
-/// The characters of RFC 3986 without `#`: a fragment is no part of a target.
 fn is_target(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+    CLASSES[usize::from(byte)] & TARGET != 0
 }
+
+/// What a byte may be part of. Every byte of every head is looked up here.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "the loop ends before")]
+        let it = byte as u8;
+        let text = matches!(it, b'\t' | b' '..=b'~' | 0x80..);
+        let token = it.is_ascii_alphanumeric()
+            || matches!(
+                it,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            );
+        let target = it.is_ascii_graphic() && !matches!(it, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
+        classes[byte] = (text as u8 * TEXT) | (token as u8 * TOKEN) | (target as u8 * TARGET);
+        byte += 1;
+    }
+    classes
+};
+/// `field-vchar`, blanks and `obs-text` of RFC 9110 section 5.5.
+const TEXT: u8 = 1;
+/// `tchar` of RFC 9110 section 5.6.2.
+const TOKEN: u8 = 2;
+/// The characters of RFC 3986 without `#`: a fragment is no part of a target.
+const TARGET: u8 = 4;
 
 fn malformed<T>(detail: &'static str) -> Verdict<T> {
     Err((Reason::MalformedHttp, detail))

@@ -201,7 +201,10 @@ where
         // answers that nobody takes.
         () = desk.idle(pace.idle) => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(pace.write, connection).await.unwrap_or(Ok(()))
+            tokio::select! {
+                ended = connection => ended,
+                () = desk.idle(pace.write) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

@@ -48,7 +48,7 @@ pub(super) struct Wire<I> {
     pace: Pace,
     /// Where the requests of the connection are taken over.
     desk: Arc<Desk>,
-    /// Bytes have arrived that no answer was given to.
+    /// A request has begun that no answer was given to.
     head_began: bool,
     protocol: Protocol,
     /// Reads along with HTTP/1.1.
@@ -97,14 +97,16 @@ impl<I> Wire<I> {
         if bytes.is_empty() {
             return 0;
         }
-        if !self.head_began {
+        let read = self.protocol.read(bytes, &mut self.framing);
+        let is_http1 = self.protocol == Protocol::Http1;
+        if is_http1 {
+            self.desk.arrived(self.framing.whole_messages());
+        }
+        // Empty lines begin nothing.
+        if !self.head_began && (self.framing.is_in_head() || !is_http1) {
             self.head_began = true;
             // From the first byte on, and not anew with each: one byte a second is no progress.
             self.read_by.set(self.pace.head);
-        }
-        let read = self.protocol.read(bytes, &mut self.framing);
-        if self.protocol == Protocol::Http1 {
-            self.desk.arrived(self.framing.whole_messages());
         }
         let Err(fault) = read else { return bytes.len() };
         tracing::debug!(detail = fault.detail(), "the framing is not valid");

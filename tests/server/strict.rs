@@ -1,4 +1,5 @@
-//! A good head, mangled: what a strict reader refuses does not reach a stage (rows 22 to 27).
+//! A good head, mangled: what a strict reader refuses does not reach a stage (rows 22 to 27). Good messages, whatever is in them and
+//! however they are cut: each is one request.
 //!
 //! The reader here shares nothing with the server: it has all the bytes at once and takes them apart line by line.
 
@@ -198,6 +199,64 @@ fn no_mangled_head_reaches_a_stage_unless_it_is_good() {
         (20..CASES as usize - 100).contains(&reached),
         "both kinds are met: {reached} were let in"
     );
+    runtime.block_on(server.stop());
+}
+
+/// A message, and what the stage says to it.
+fn message(body: &[u8], chunks: Option<&[usize]>) -> (Vec<u8>, String) {
+    let mut bytes = b"POST /ok HTTP/1.1\r\nHost: gate.test\r\n".to_vec();
+    match chunks {
+        None => {
+            bytes.extend(format!("Content-Length: {}\r\n\r\n", body.len()).bytes());
+            bytes.extend(body);
+        }
+        Some(sizes) => {
+            bytes.extend(b"Transfer-Encoding: chunked\r\n\r\n");
+            let (mut rest, mut sizes) = (body, sizes.iter().cycle());
+            while !rest.is_empty() {
+                let (chunk, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+                bytes.extend(format!("{:X};a=\"b;c\"\r\n", chunk.len()).bytes());
+                bytes.extend(chunk);
+                bytes.extend(b"\r\n");
+                rest = behind;
+            }
+            bytes.extend(b"0\r\nx: y\r\n\r\n");
+        }
+    }
+    (bytes, format!("/ok {}", body.len()))
+}
+
+/// Bodies that look like heads and chunks, and lengths that do not fit any read, move no boundary.
+#[test]
+fn good_messages_are_read_as_what_they_are() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(Server::usual());
+    let part = prop_oneof![
+        Just(b"\r\n0\r\n\r\n".to_vec()),
+        Just(GOOD[0].to_vec()),
+        Just(b"\r\n".to_vec()),
+        prop::collection::vec(any::<u8>(), 0..300),
+    ];
+    let body = prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat());
+    let chunks = prop::option::of(prop::collection::vec(1_usize..200, 1..4));
+    let messages = prop::collection::vec((body, chunks), 1..5);
+    let config = Config {
+        cases: 200,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new(config).run(&(messages, 1_usize..900), |(messages, cut)| {
+        let (bytes, answers): (Vec<_>, Vec<_>) = messages.iter().map(|(body, chunks)| message(body, chunks.as_deref())).unzip();
+        let text = runtime.block_on(server.in_pieces(&bytes.concat(), cut));
+        let told: Vec<&str> = text
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .map(|answer| answer.rsplit("\r\n").next().unwrap())
+            .collect();
+        prop_assert_eq!(told, answers);
+        Ok(())
+    });
+    outcome.unwrap();
     runtime.block_on(server.stop());
 }
 
