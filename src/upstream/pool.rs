@@ -30,10 +30,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connect::{BoxError, ConnectFailure, Connected, Connector};
-use super::failure;
 use super::meter::Meter;
 use super::network::Transport;
-use crate::model::error::GatewayError;
 
 /// The connections of one provider.
 #[derive(Debug)]
@@ -83,8 +81,10 @@ pub(super) enum Broken {
         /// Can anything have left?
         sent: bool,
     },
-    /// The head was read and is none that the request can have.
-    Unfit(GatewayError),
+    /// The answer is larger than what is read of one.
+    TooLarge,
+    /// The head was read and is none that the request can have, in these words.
+    Unfit(&'static str),
     /// The head was read and the rest was not.
     Body(BoxError),
 }
@@ -213,7 +213,7 @@ impl Kept {
         mut request: Request<Full<Bytes>>,
         until: Instant,
         limit: usize,
-        fits: impl FnOnce(&Response<Incoming>) -> Result<(), GatewayError>,
+        fits: impl FnOnce(&Response<Incoming>) -> Result<(), Broken>,
     ) -> Result<Response<Bytes>, Broken> {
         let before = self.meter.written();
         let meter = Arc::clone(&self.meter);
@@ -233,11 +233,11 @@ impl Kept {
             Err(Halt::Flood) => return Err(Broken::Flood),
             Err(Halt::Time) => return Err(Broken::Time { sent }),
         };
-        fits(&response).map_err(Broken::Unfit)?;
+        fits(&response)?;
         let (head, body) = response.into_parts();
         match self.drive(Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(Response::from_parts(head, body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Broken::Unfit(failure::too_large(limit))),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Broken::TooLarge),
             Ok(Err(error)) => Err(Broken::Body(error)),
             Err(Halt::Flood) => Err(Broken::Flood),
             Err(Halt::Time) => Err(Broken::Time { sent: true }),
