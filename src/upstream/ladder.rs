@@ -196,7 +196,7 @@ fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<(Rung, Du
         }
     };
     let is_gone = matches!(exchange.reply.status.as_u16(), 502..=504);
-    if !route.limited_before_acting && !(may_repeat && is_gone) {
+    if !(route.limited_before_acting || may_repeat && is_gone) {
         return None;
     }
     // The status alone says little: some vendors have one for all that goes wrong.

@@ -50,17 +50,20 @@ struct Shelf(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// The longest idle first.
+    #[expect(clippy::vec_box, reason = "they are moved in and out while the lock is held")]
     idle: Vec<Box<Kept>>,
     /// Is somebody there who closes what is idle for too long?
     tended: bool,
     tasks: JoinSet<()>,
 }
 
+type Http1 = http1::Connection<TokioIo<Box<dyn Transport>>, Full<Bytes>>;
+
 /// One connection.
 pub(super) struct Kept {
     sender: http1::SendRequest<Full<Bytes>>,
     /// Nothing once it has ended.
-    connection: Option<http1::Connection<TokioIo<Box<dyn Transport>>, Full<Bytes>>>,
+    connection: Option<Http1>,
     meter: Arc<Meter>,
     /// One timer for all exchanges: moving it to a later time costs next to nothing.
     alarm: Pin<Box<Sleep>>,
@@ -284,7 +287,6 @@ impl Kept {
     }
 
     /// Closes the connection politely, as far as that needs no waiting: TLS says goodbye.
-    #[expect(clippy::boxed_local, reason = "it is moved about in its box")]
     fn end(self: Box<Self>) {
         let Self { sender, connection, .. } = *self;
         drop(sender);
