@@ -49,7 +49,7 @@ pub(super) struct Ladder {
     backoff: Backoff,
 }
 
-/// What a request belongs to.
+/// On which terms a request may be repeated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms<'a> {
     /// What may be repeated.
@@ -167,7 +167,7 @@ fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<(Rung, Du
         }
     };
     let is_gone = matches!(exchange.reply.status.as_u16(), 502..=504);
-    if !route.limited_before_acting && !(may_repeat && is_gone) {
+    if !(route.limited_before_acting || may_repeat && is_gone) {
         return None;
     }
     // The status alone says little: some vendors have one for all that goes wrong.
