@@ -19,6 +19,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use super::breaker::{Breaker, Sign, State, Stop, Ticket};
+use super::client::SILENCE;
 use super::health::Health;
 use super::rate::Ledger;
 use super::session::fraction;
@@ -330,7 +331,7 @@ fn sign(error: &GatewayError, timeout: Duration) -> Sign {
         // Cut short by the deadline of the call, it says nothing.
         Reason::VendorTimeout => {
             let given = error.metadata.get("timeout_ms").and_then(serde_json::Value::as_u64);
-            if given.is_none_or(|ms| Duration::from_millis(ms) >= timeout.min(TELLING)) {
+            if given.is_none_or(|ms| Duration::from_millis(ms) >= timeout.min(SILENCE)) {
                 Sign::VendorSilent
             } else {
                 Sign::Local
@@ -368,7 +369,5 @@ fn rate_limited(wait: Duration) -> GatewayError {
 const STATES: [&str; 3] = [State::Closed.as_str(), State::HalfOpen.as_str(), State::Open.as_str()];
 /// Calls last about a second, so there is likely room after one.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Who does not answer for so long is silent, even where the call had no more time for it.
-const TELLING: Duration = Duration::from_secs(5);
 /// A look lasts about a second, and then it is known.
 const PROBE_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -141,6 +141,7 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
             "src/simulate/",
             "src/telemetry/metrics.rs",
             "src/upstream/credentials.rs",
+            "src/upstream/health.rs",
             "src/upstream/login.rs",
         ],
     ),
