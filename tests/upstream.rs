@@ -262,6 +262,13 @@ async fn answers_that_are_no_answers() {
     let ok = |rest: &str| vec![Step::Read, write(format!("HTTP/1.1 200 OK\r\n{rest}")), Step::Hang];
     is_unknown("another protocol", vec![Step::Read, write("SSH-2.0-OpenSSH_9.7\r\n")], Bad).await;
     is_unknown("a tls alert", vec![Step::Read, write([0x15, 3, 3, 0, 2, 2, 0x32])], Bad).await;
+    // SETTINGS, then GOAWAY: HTTP/2 from somebody who was asked for HTTP/1.1. What it says of streams is not believed.
+    let frames = [
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0][..],
+        &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7],
+    ]
+    .concat();
+    is_unknown("http/2 that goes away", vec![Step::Read, write(frames), Step::Hang], Bad).await;
     is_unknown("http/0.9", vec![Step::Read, write("<html></html>\r\n\r\n")], Bad).await;
     is_unknown("status out of range", vec![Step::Read, write("HTTP/1.1 99 Low\r\n\r\n")], Bad).await;
     is_unknown("header without colon", ok("nonsense\r\n\r\n"), Bad).await;

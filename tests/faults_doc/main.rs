@@ -16,6 +16,7 @@ use taskgate::model::call::{TaskCall, UpstreamReply};
 use taskgate::model::reason::Reason;
 use taskgate::route::RouteTable;
 
+mod forms;
 mod statuses;
 
 const DOC: &str = include_str!("../../docs/faults.md");

@@ -141,6 +141,41 @@ async fn a_vendor_that_hangs_slows_nobody_else_and_is_not_overrun() {
     rig.gateway.stop().await;
 }
 
+/// Operators, and questions that call no vendor, are answered while every vendor hangs.
+#[tokio::test]
+async fn what_calls_nobody_is_answered_while_vendors_hang() {
+    let rig = Rig::shipped().await;
+    for provider in VENDORS {
+        rig.simulators.set_fault(provider, "hang".parse().unwrap()).unwrap();
+    }
+    let hanging: Vec<_> = everyday()
+        .into_iter()
+        .map(|call| {
+            let caller = rig.caller.clone();
+            tokio::spawn(async move { act(&caller, call).await })
+        })
+        .collect();
+    let calls = || VENDORS.map(|provider| rig.simulators.calls(provider).unwrap());
+    while calls().contains(&0) {
+        tokio::task::yield_now().await;
+    }
+    let before = calls();
+    let admin = Caller::new(rig.gateway.admin_address().unwrap());
+    for path in ["/livez", "/readyz", "/metrics", "/status"] {
+        assert_eq!(admin.get(path).await.status, 200, "{path}");
+    }
+    for call in everyday() {
+        let checked = rig.caller.act(&format!("{}?validate_only=true", call.task()), &call.body).await;
+        assert_eq!(checked.word(), "400 INVALID_QUERY");
+    }
+    assert_eq!(calls(), before);
+    rig.simulators.shutdown().await;
+    for told in hanging {
+        told.await.unwrap();
+    }
+    rig.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_vendor_that_is_not_there_has_done_nothing() {
     let simulators = Simulators::start(SimulatorOptions::default()).await.unwrap();
