@@ -7,6 +7,7 @@
 
 mod crates;
 mod documents;
+mod faults;
 mod rings;
 mod texts;
 mod tree;
