@@ -25,7 +25,11 @@ pub(crate) struct Balancer {
 
 /// The configuration in the document, with each of these texts replaced; each is there, once.
 pub(crate) fn documented(changes: &[(&str, &str)]) -> String {
-    let block = DOCUMENT.split_once("```haproxy\n").and_then(|(_, rest)| rest.split_once("```\n")).unwrap().0;
+    let block = DOCUMENT
+        .split_once("```haproxy\n")
+        .and_then(|(_, rest)| rest.split_once("```\n"))
+        .unwrap()
+        .0;
     changes.iter().fold(block.to_owned(), |block, (from, to)| {
         assert_eq!(block.matches(from).count(), 1, "`{from}` stands once in docs/fleet.md");
         block.replacen(from, to, 1)
@@ -37,10 +41,9 @@ impl Balancer {
     pub(crate) async fn start(folder: &Folder, configuration: &str, front: SocketAddr) -> Self {
         folder.write("haproxy.cfg", configuration);
         let file = folder.path("haproxy.cfg");
-        let mut child = PROGRAMS
-            .iter()
-            .find_map(|program| spawn(program, &file))
-            .expect("HAProxy is not installed: run `apt-get install -y --no-install-recommends haproxy` as root, or ./scripts/test, which does");
+        let mut child = PROGRAMS.iter().find_map(|program| spawn(program, &file)).expect(
+            "HAProxy is not installed: run `apt-get install -y --no-install-recommends haproxy` as root, or ./scripts/test, which does",
+        );
         let (told, said) = watch::channel(String::new());
         let reader = tokio::spawn(read(child.stderr.take().unwrap(), told));
         while TcpStream::connect(front).await.is_err() {
@@ -58,11 +61,6 @@ impl Balancer {
         assert_eq!(found, Ok(true), "`{text}` was not said {times} times: {}", *self.said.borrow());
     }
 
-    /// Everything that it has said.
-    pub(crate) fn said(&self) -> String {
-        self.said.borrow().clone()
-    }
-
     /// Ends it.
     pub(crate) async fn end(mut self) {
         self.child.kill().await.unwrap();
@@ -74,7 +72,11 @@ impl Balancer {
 fn spawn(program: &str, file: &str) -> Option<Child> {
     let mut command = Command::new(program);
     // In the foreground, as one process.
-    command.args(["-db", "-f", file]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(["-db", "-f", file])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     match command.kill_on_drop(true).spawn() {
         Ok(child) => Some(child),
         Err(error) if error.kind() == ErrorKind::NotFound => None,

@@ -53,7 +53,12 @@ impl Caller {
     pub(crate) async fn send(&self, method: Method, path: &str) -> Result<Told, String> {
         let uri = format!("http://{}{path}", self.front);
         let request = Request::builder().method(method).uri(uri).body(Empty::new()).unwrap();
-        let (head, body) = self.client.request(request).await.map_err(|error| format!("{error:?}"))?.into_parts();
+        let (head, body) = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| format!("{error:?}"))?
+            .into_parts();
         let body = body.collect().await.map_err(|error| format!("{error:?}"))?;
         Ok(Told {
             status: head.status.as_u16(),
@@ -117,7 +122,11 @@ impl Load {
     /// Until there are so many.
     pub(crate) async fn reaches(&mut self, count: u64) {
         let reached = timeout(PATIENCE, self.answered.wait_for(|answered| *answered >= count)).await;
-        assert!(reached.is_ok_and(|reached| reached.is_ok()), "{} calls instead of {count}", self.count());
+        assert!(
+            reached.is_ok_and(|reached| reached.is_ok()),
+            "{} calls instead of {count}",
+            self.count()
+        );
     }
 
     /// Lets every caller finish its round.
@@ -127,7 +136,7 @@ impl Load {
     }
 }
 
-/// More than one for each place that the providers of a single instance have would be refused.
+/// As many as a provider of one instance has places (`in_flight`), so that nobody is refused while the others are away.
 pub(crate) const CALLERS: usize = 16;
 /// Longer than anything here takes on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
