@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http_body_util::Full;
 
 use super::Tasks;
@@ -29,6 +29,8 @@ pub(super) type Answered = Result<Response<Full<Bytes>>, Infallible>;
 pub(super) struct Desk {
     /// A request was taken over, and the first byte of its answer has not been written.
     busy: AtomicBool,
+    /// The answer that is written next tells its caller to come back later.
+    refused: AtomicBool,
     /// Requests so far.
     requests: AtomicUsize,
     /// How many of them have arrived to their last byte. Known of HTTP/1.1, where they come and are answered one after the other.
@@ -41,6 +43,7 @@ impl Default for Desk {
     fn default() -> Self {
         Self {
             busy: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             whole: AtomicUsize::new(usize::MAX),
             under_way: AtomicUsize::new(0),
@@ -68,9 +71,17 @@ impl Desk {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Its answer is being written.
-    pub(super) fn answered(&self) {
+    /// Its answer is being written; whether that is a refusal.
+    pub(super) fn answered(&self) -> bool {
         self.busy.store(false, Ordering::Relaxed);
+        self.refused.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes an answer that tells its caller to come back later.
+    fn note(&self, answer: &Answered) {
+        if answer.as_ref().is_ok_and(|response| response.headers().contains_key(RETRY_AFTER)) {
+            self.refused.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -160,6 +171,7 @@ where
             },
         };
         this.desk.close_unless_whole(&mut answer);
+        this.desk.note(&answer);
         Poll::Ready(answer)
     }
 }

@@ -12,7 +12,9 @@
 //! - What the library takes and the RFCs forbid is refused before any stage works on it (`framing`, `door`).
 //! - A caller that shuts its sending side, resets its stream, or vanishes, does not cancel the call: an effect that was begun is
 //!   seen through and recorded (`half_close`, `desk`).
+//! - Who is refused and comes back at once does not take the processor from those who are served (`brake`).
 
+mod brake;
 mod desk;
 mod door;
 mod framing;
@@ -42,6 +44,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt as _};
 
+use self::brake::Brake;
 use self::desk::{Desk, Work};
 use self::shutdown::Farewell;
 pub use self::shutdown::Shutdown;
@@ -111,6 +114,7 @@ where
     let builder = Arc::new(builder(tasks.clone()));
     let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let brake = Brake::default();
     let pace = Pace {
         head: limits.head,
         idle: limits.idle,
@@ -137,7 +141,7 @@ where
         };
         if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
             let desk = Arc::<Desk>::default();
-            let wire = Wire::new(socket, Arc::clone(&desk), pace);
+            let wire = Wire::new(socket, Arc::clone(&desk), pace, brake.clone());
             let stage = Stage {
                 service: service.clone(),
                 desk,
@@ -431,5 +435,50 @@ mod tests {
             2 * ACCEPT_BACK_OFF,
             "it backs off only where others have to end first"
         );
+    }
+
+    /// Row 101: a caller who comes back at once after a refusal is read after a rest, and nobody else.
+    #[tokio::test(start_paused = true)]
+    async fn who_was_refused_rests() {
+        async fn refuse_some(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+            let mut response = Response::new(Full::from("ok"));
+            if request.uri().path() == "/refused" {
+                *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+                response.headers_mut().insert(http::header::RETRY_AFTER, 1.into());
+            }
+            Ok(response)
+        }
+        let (mut refused, one) = tokio::io::duplex(4096);
+        let (mut served, other) = tokio::io::duplex(4096);
+        let shutdown = CancellationToken::new();
+        let calls = async {
+            let ask = async |caller: &mut DuplexStream, path: &str| {
+                let before = tokio::time::Instant::now();
+                let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+                caller.write_all(head.as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"\r\n\r\nok") {
+                    caller.read_buf(&mut answer).await.unwrap();
+                }
+                before.elapsed()
+            };
+            let at_once = Duration::ZERO;
+            assert_eq!(ask(&mut refused, "/refused").await, at_once, "a refusal does not wait");
+            assert_eq!(ask(&mut served, "/").await, at_once);
+            assert_eq!(ask(&mut served, "/").await, at_once, "who was served does not wait either");
+            let rested = ask(&mut refused, "/").await;
+            assert!(rested > at_once && rested < Duration::from_millis(10), "{rested:?}");
+            assert_eq!(ask(&mut refused, "/").await, at_once, "once");
+            drop((refused, served));
+            shutdown.cancel();
+        };
+        let server = run(
+            Scripted([Ok(one), Ok(other)].into()),
+            tower::service_fn(refuse_some),
+            ServerLimits::default(),
+            shutdown.clone(),
+            Duration::from_secs(9),
+        );
+        tokio::join!(calls, server);
     }
 }

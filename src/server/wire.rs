@@ -27,6 +27,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::brake::{Brake, Rest};
 use super::desk::Desk;
 use super::framing::{Fault, Framing};
 use super::refusal;
@@ -69,10 +70,12 @@ pub(super) struct Wire<I> {
     quiet: bool,
     /// Our side has been shut; what still arrives is dropped until this is over.
     linger_until: Option<Alarm>,
+    /// Before the next request is read.
+    rest: Rest,
 }
 
 impl<I> Wire<I> {
-    pub(super) fn new(socket: I, desk: Arc<Desk>, pace: Pace) -> Self {
+    pub(super) fn new(socket: I, desk: Arc<Desk>, pace: Pace, brake: Brake) -> Self {
         Self {
             socket,
             pace,
@@ -88,6 +91,7 @@ impl<I> Wire<I> {
             refused: false,
             quiet: false,
             linger_until: None,
+            rest: Rest::new(brake),
         }
     }
 
@@ -118,7 +122,9 @@ impl<I> Wire<I> {
     }
 
     fn answered(&mut self) {
-        self.desk.answered();
+        if self.desk.answered() {
+            self.rest.begin();
+        }
         self.quiet = false;
         // The next request may have begun with the same read.
         self.head_began = self.framing.is_in_head();
@@ -208,6 +214,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<I> {
         if let Some(fault) = this.fault {
             return Poll::Ready(this.read_behind(fault, buffer));
         }
+        ready!(this.rest.poll(cx));
         let before = buffer.filled().len();
         if Pin::new(&mut this.socket).poll_read(cx, buffer)?.is_ready() {
             let usable = this.arrived(buffer.filled().get(before..).unwrap_or_default());
