@@ -21,6 +21,7 @@ use crate::server::{self, ServerLimits};
 use crate::stack::{self, StackLimits};
 use crate::upstream::client::ClientError;
 use crate::upstream::credentials::Keyring;
+use crate::upstream::network::System;
 use crate::upstream::policy::ProviderService;
 
 /// How the gateway runs.
@@ -89,7 +90,7 @@ impl RunningGateway {
     /// [`StartError`]; then nothing listens.
     pub async fn start(table: Arc<RouteTable>, options: GatewayOptions, metrics: PrometheusHandle) -> Result<Self, StartError> {
         let via = &options.stack.admit.via;
-        let keyring = Keyring::new(&table, via).map_err(|source| StartError::Keyring { source })?;
+        let keyring = Keyring::new(&table, via, Arc::new(System)).map_err(|source| StartError::Keyring { source })?;
         let mut ways = HashMap::new();
         for (name, provider) in &table.providers {
             let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).map_err(|source| {

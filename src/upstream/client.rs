@@ -45,6 +45,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::connect::Connector;
 use super::credentials::Applied;
 use super::failure;
+use super::network::{Network, System};
 use crate::layer::Exchange;
 use crate::model::call::{UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
@@ -80,7 +81,16 @@ impl UpstreamClient {
     ///
     /// [`ClientError`] when `via` is not a token or TLS cannot be set up.
     pub fn new(connection: &Connection, limits: &Limits, via: &str) -> Result<Self, ClientError> {
-        Self::with_tls(connection, limits, via, connection.trust.client_config()?)
+        Self::over(Arc::new(System), connection, limits, via)
+    }
+
+    /// As [`Self::new`], over this network.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn over(network: Arc<dyn Network>, connection: &Connection, limits: &Limits, via: &str) -> Result<Self, ClientError> {
+        Self::build(network, connection, limits, via, connection.trust.client_config()?)
     }
 
     /// A client with TLS settings of its own, made with [`trusting`](super::tls::trusting).
@@ -89,6 +99,16 @@ impl UpstreamClient {
     ///
     /// [`ClientError`] when `via` is not a token.
     pub fn with_tls(connection: &Connection, limits: &Limits, via: &str, tls: rustls::ClientConfig) -> Result<Self, ClientError> {
+        Self::build(Arc::new(System), connection, limits, via, tls)
+    }
+
+    fn build(
+        network: Arc<dyn Network>,
+        connection: &Connection,
+        limits: &Limits,
+        via: &str,
+        tls: rustls::ClientConfig,
+    ) -> Result<Self, ClientError> {
         // A token is what a header name is made of (RFC 9110 sections 5.6.2 and 7.6.3).
         let token = HeaderName::from_bytes(via.as_bytes()).is_ok();
         let via = HeaderValue::from_str(&format!("1.1 {via}"))
@@ -103,7 +123,12 @@ impl UpstreamClient {
             .retry_canceled_requests(false)
             .http1_max_buf_size(MAX_REPLY_HEAD_BYTES)
             .http1_max_headers(MAX_REPLY_HEADERS)
-            .build(Connector::new(tls, connection.trust.server_name.clone(), limits.connect_timeout));
+            .build(Connector::new(
+                network,
+                tls,
+                connection.trust.server_name.clone(),
+                limits.connect_timeout,
+            ));
         let credentials = connection.credentials.as_header().map(|(name, value)| {
             let mut value = value.clone();
             value.set_sensitive(true);

@@ -2,6 +2,7 @@
 //!
 //! **Errors**: [`ConnectFailure`] says which step failed. Nothing of a request has been written at any of them.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,11 +10,12 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tower::Service;
+
+use super::network::{Network, Transport};
 
 /// Any error of a library below.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -41,26 +43,26 @@ pub(super) struct Connector {
 
 impl Connector {
     /// A connector whose every attempt ends within `limit`; `name` is asked for and looked for instead of the host of the URI.
-    pub(super) fn new(mut tls: rustls::ClientConfig, name: Option<ServerName<'static>>, limit: Duration) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        // Requests are one small write; Nagle's algorithm would only hold their tail back.
-        tcp.set_nodelay(true);
-        // With several addresses the limit is shared among them, so that a dead first one leaves time for the second.
-        tcp.set_connect_timeout(Some(limit));
+    pub(super) fn new(
+        network: Arc<dyn Network>,
+        mut tls: rustls::ClientConfig,
+        name: Option<ServerName<'static>>,
+        limit: Duration,
+    ) -> Self {
+        let tcp = TcpConnector { network, limit };
         // HTTP/1.1 only, and said so: on a connection of its own a request either went out or did not, and no vendor needs HTTP/2.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let names: Arc<dyn ResolveServerName + Send + Sync> = match name {
             Some(name) => Arc::new(FixedServerNameResolver::new(name)),
             None => Arc::new(DefaultServerNameResolver::default()),
         };
-        let https = HttpsConnector::new(TcpConnector(tcp), tls, false, names);
+        let https = HttpsConnector::new(tcp, tls, false, names);
         Self { https, limit }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<TokioIo<Box<dyn Transport>>>;
     type Error = ConnectFailure;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -90,20 +92,52 @@ fn classify(error: BoxError) -> ConnectFailure {
 
 /// The TCP step, which marks its errors so that they can be told from those of TLS.
 #[derive(Clone)]
-struct TcpConnector(HttpConnector);
+struct TcpConnector {
+    network: Arc<dyn Network>,
+    limit: Duration,
+}
+
+impl TcpConnector {
+    async fn connect(&self, host: &str, port: u16) -> io::Result<Box<dyn Transport>> {
+        let addresses = self.network.lookup(host, port).await?;
+        // The limit is shared among the addresses, so that a dead first one leaves time for the second.
+        let share = self.limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match tokio::time::timeout(share, self.network.connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failed = error,
+                Err(_elapsed) => failed = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(failed)
+    }
+}
 
 impl Service<Uri> for TcpConnector {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Box<dyn Transport>>;
     type Error = TcpFailure;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx).map_err(|error| TcpFailure(error.into()))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
-        Box::pin(async move { connecting.await.map_err(|error| TcpFailure(error.into())) })
+        let tcp = self.clone();
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default();
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+            let connected = tcp.connect(host, uri.port_u16().unwrap_or(default)).await;
+            connected.map(TokioIo::new).map_err(|error| TcpFailure(error.into()))
+        })
+    }
+}
+
+impl Connection for Box<dyn Transport> {
+    fn connected(&self) -> Connected {
+        Connected::new()
     }
 }
 

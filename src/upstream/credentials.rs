@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{ClientError, UpstreamClient};
+use super::network::{Network, System};
 use super::session::Session;
 use super::{login, sign_dated, sign_sdk};
 use crate::layer::{CredentialUse, Exchange, Outbound};
@@ -31,10 +32,21 @@ use crate::route::credentials::{BasicPlan, SessionPlan};
 use crate::route::{Connection, Credentials, Endpoint, Limits, RouteTable};
 use crate::trust::Trust;
 
-/// The credentials of a gateway that have a state, by name.
-#[derive(Clone, Debug, Default)]
+/// The credentials of a gateway that have a state, by name, and the network that its logins and providers are reached over.
+#[derive(Clone, Debug)]
 pub struct Keyring {
     by_name: HashMap<String, Arc<Keeper>>,
+    network: Arc<dyn Network>,
+}
+
+impl Default for Keyring {
+    /// No credentials with a state; the operating system's network.
+    fn default() -> Self {
+        Self {
+            by_name: HashMap::new(),
+            network: Arc::new(System),
+        }
+    }
 }
 
 /// What applies the credentials of one provider.
@@ -64,7 +76,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`ClientError`] where the client of a login cannot be made.
-    pub fn new(table: &RouteTable, via: &str) -> Result<Self, ClientError> {
+    pub fn new(table: &RouteTable, via: &str, network: Arc<dyn Network>) -> Result<Self, ClientError> {
         let connections: Vec<&Connection> = table
             .providers
             .values()
@@ -77,10 +89,15 @@ impl Keyring {
             if let Some(name) = name(&connection.credentials)
                 && !by_name.contains_key(name)
             {
-                by_name.insert(name.to_owned(), Arc::new(Keeper::new(connection, via)?));
+                by_name.insert(name.to_owned(), Arc::new(Keeper::new(connection, via, &network)?));
             }
         }
-        Ok(Self { by_name })
+        Ok(Self { by_name, network })
+    }
+
+    /// The network that its logins are reached over, and the providers as well.
+    pub(super) fn network(&self) -> &Arc<dyn Network> {
+        &self.network
     }
 
     /// What applies the credentials of this connection; a state of its own where the ring does not know their name.
@@ -88,7 +105,7 @@ impl Keyring {
         let known = name(&connection.credentials).and_then(|name| self.by_name.get(name));
         let keeper = match known {
             Some(keeper) => Arc::clone(keeper),
-            None => Arc::new(Keeper::new(connection, via)?),
+            None => Arc::new(Keeper::new(connection, via, &self.network)?),
         };
         Ok(Applier {
             endpoint: connection.endpoint.clone(),
@@ -133,7 +150,7 @@ fn logs_in_at_home(connection: &Connection) -> bool {
 }
 
 impl Keeper {
-    fn new(provider: &Connection, via: &str) -> Result<Self, ClientError> {
+    fn new(provider: &Connection, via: &str, network: &Arc<dyn Network>) -> Result<Self, ClientError> {
         Ok(match &provider.credentials {
             Credentials::Basic(plan) => Self::Basic {
                 plan: Arc::clone(plan),
@@ -155,7 +172,7 @@ impl Keeper {
                     close: true,
                     ..Limits::default()
                 };
-                let client = UpstreamClient::new(&connection, &limits, via)?;
+                let client = UpstreamClient::over(Arc::clone(network), &connection, &limits, via)?;
                 let door = (Arc::clone(plan), client.clone());
                 let log_in = move || {
                     let (plan, client) = door.clone();

@@ -4,7 +4,7 @@
 //! `GatewayError` that says truthfully whether anything may have happened.
 //!
 //! [`policy`] limits what is under way per provider, [`credentials`] applies what proves who asks (`session` keeps what a `login`
-//! gave, `sign_sdk` and `sign_dated` sign), [`client`] sends one request once, `connect` opens the connection, `failure` and
+//! gave, `sign_sdk` and `sign_dated` sign), [`client`] sends one request once, `connect` opens the connection over a [`network`], `failure` and
 //! [`tls`] say what a broken attempt means.
 
 pub mod client;
@@ -12,6 +12,7 @@ mod connect;
 pub mod credentials;
 mod failure;
 mod login;
+pub mod network;
 pub mod policy;
 mod session;
 mod sign_dated;

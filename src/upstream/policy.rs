@@ -50,7 +50,7 @@ impl ProviderService {
         Self::with_keyring(provider, connection, limits, via, &Keyring::default())
     }
 
-    /// The way to `provider`, whose credentials share the state that the keyring has for their name.
+    /// The way to `provider`, whose credentials share the state that the keyring has for their name, over the network of the keyring.
     ///
     /// # Errors
     ///
@@ -65,7 +65,8 @@ impl ProviderService {
         Ok(match connection {
             Ok(connection) => {
                 let applier = keyring.applier(connection, via)?;
-                Self::build(provider, Ok(UpstreamClient::new(connection, limits, via)?), Some(applier), limits)
+                let client = UpstreamClient::over(Arc::clone(keyring.network()), connection, limits, via)?;
+                Self::build(provider, Ok(client), Some(applier), limits)
             }
             Err(missing) => Self::build(provider, Err(missing.clone()), None, limits),
         })
