@@ -206,7 +206,7 @@ impl Session {
                     serial: state.serial,
                     value,
                     text: token,
-                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * fraction()),
+                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * fastrand::f64()),
                     ends_at: begun + life,
                 });
                 state.token = Some(Arc::clone(&token));
@@ -228,7 +228,7 @@ impl Session {
                 let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(state.failures.min(16)));
                 state.failures = state.failures.saturating_add(1);
                 // Between half of it and all of it, so that a fleet does not come back as one.
-                let pause = longest.mul_f64(0.5 + fraction() / 2.0);
+                let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
                 state.pause = Some((Instant::now() + pause, error.clone()));
                 Err(error)
             }
@@ -248,13 +248,6 @@ async fn wait(mut login: watch::Receiver<Option<Outcome>>, deadline: Instant) ->
         Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(broken())),
         Ok(Err(_closed)) => Err(broken()),
     }
-}
-
-/// A random number from 0 up to, not including, 1: spreads what would otherwise happen everywhere at once.
-fn fraction() -> f64 {
-    // The upper 32 bits of a version 4 UUID are all random.
-    let bits = u32::try_from(uuid::Uuid::new_v4().as_u128() >> 96).unwrap_or_default();
-    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The task of a login ended without a result: a bug of ours.

@@ -1,0 +1,135 @@
+//! The gateway in a simulated world: callers, vendors and an identity service on a network where anything goes wrong, and an oracle that
+//! says afterwards whether taskgate told the truth.
+//!
+//! **Shape**: seed -> [`plan`] -> [`run`] (machines: [`gateway`], [`vendor`], [`caller`]) -> [`oracle`].
+//!
+//! **Invariants**: all chance comes from the seed, all time from the simulation. `TASKGATE_SEED=17` runs that seed alone and prints its
+//! log; `TASKGATE_SEEDS=10000` runs so many.
+
+mod caller;
+mod gateway;
+mod oracle;
+mod plan;
+mod product;
+mod run;
+mod vendor;
+mod world;
+
+use std::collections::BTreeMap;
+
+use crate::gateway::Mutant;
+use crate::oracle::Rule;
+use crate::run::run;
+
+/// How many tests share the seeds, so that they run side by side.
+const PARTS: u64 = 4;
+/// What every run of the tests goes through.
+const SEEDS: u64 = 200;
+
+#[test]
+fn storms_of_part_0() {
+    storms(0);
+}
+
+#[test]
+fn storms_of_part_1() {
+    storms(1);
+}
+
+#[test]
+fn storms_of_part_2() {
+    storms(2);
+}
+
+#[test]
+fn storms_of_part_3() {
+    storms(3);
+}
+
+/// A number from the environment: the one place where a test is told something from outside.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says how long")]
+fn number(name: &str) -> Option<u64> {
+    Some(std::env::var(name).ok()?.parse().expect("a number"))
+}
+
+#[track_caller]
+fn storms(part: u64) {
+    let (seeds, is_one) = match number("TASKGATE_SEED") {
+        Some(seed) => (seed..seed + 1, true),
+        None => (0..number("TASKGATE_SEEDS").unwrap_or(SEEDS), false),
+    };
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut count = 0;
+    for seed in seeds.filter(|seed| seed % PARTS == part) {
+        let outcome = run(seed, Mutant::None);
+        count += 1;
+        let books = outcome.world.books();
+        if is_one {
+            println!("{:#?}\n{}", outcome.world.plan, books.text());
+        }
+        for record in &books.told {
+            *seen.entry(record.told.kind()).or_default() += 1;
+        }
+        *seen.entry("troubles".to_owned()).or_default() += books.troubles;
+        *seen.entry("repeated".to_owned()).or_default() += books.tasks.values().filter(|task| task.taken > 1).count();
+        if !outcome.violations.is_empty() {
+            let log = if is_one { String::new() } else { books.text() };
+            let found: Vec<String> = outcome.violations.iter().map(|v| format!("{:?}: {}", v.rule, v.text)).collect();
+            panic!(
+                "{log}\nseed {seed}:\n  {}\nTASKGATE_SEED={seed} cargo test --test simulation storms_of_part_{part}",
+                found.join("\n  ")
+            );
+        }
+    }
+    println!("{count} seeds: {seen:?}");
+    // A storm in which nothing happens proves nothing.
+    if count >= SEEDS / PARTS {
+        for word in ["accepted", "done", "not_done", "unknown", "no answer", "troubles"] {
+            assert!(seen.get(word).is_some_and(|count| *count > 0), "`{word}` did not occur: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..6 {
+        let (first, second) = (run(seed, Mutant::None), run(seed, Mutant::None));
+        let (first, second) = (first.world.books(), second.world.books());
+        let differs = first.log.iter().zip(&second.log).find(|(first, second)| first != second);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.hash(), second.hash(), "seed {seed}");
+    }
+}
+
+/// The oracle finds this mutant, by this rule, within the seeds that every run of the tests goes through.
+#[track_caller]
+fn check_found(mutant: Mutant, rule: Rule) {
+    let by = (0..SEEDS).find(|seed| run(*seed, mutant).violations.iter().any(|violation| violation.rule == rule));
+    assert!(by.is_some(), "{mutant:?} was not found");
+    println!("{mutant:?} was found with seed {by:?}");
+}
+
+#[test]
+fn a_gateway_that_repeats_what_may_have_happened_is_found() {
+    check_found(Mutant::Repeats, Rule::ActsOnce);
+}
+
+#[test]
+fn a_gateway_that_calls_a_lost_answer_not_done_is_found() {
+    check_found(Mutant::CallsLostUnsent, Rule::TellsTheTruth);
+}
+
+#[test]
+fn a_gateway_that_calls_a_lost_answer_a_success_is_found() {
+    check_found(Mutant::CallsLostAccepted, Rule::TellsTheTruth);
+}
+
+#[test]
+fn a_gateway_that_never_answers_is_found() {
+    check_found(Mutant::Stalls, Rule::AnswersInTime);
+}
+
+#[test]
+fn a_gateway_that_leaves_tasks_behind_is_found() {
+    check_found(Mutant::Leaks, Rule::LeavesNothing);
+}
