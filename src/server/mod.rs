@@ -117,6 +117,7 @@ where
                     // Out of file descriptors, mostly: others have to end first.
                     tracing::warn!(error = %error, "connections cannot be accepted");
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => break,
                         () = tokio::time::sleep(ACCEPT_BACK_OFF) => continue,
                     }
@@ -165,6 +166,8 @@ where
     let connection = builder.serve_connection(TokioIo::new(wire), stage);
     tokio::pin!(connection);
     let ended = tokio::select! {
+        // Without it chance decides which is asked first, and a simulated run could not be had again.
+        biased;
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();

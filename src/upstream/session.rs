@@ -17,9 +17,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
 use http::HeaderValue;
 use secrecy::SecretString;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -50,7 +52,7 @@ struct State {
     token: Option<Arc<Token>>,
     /// Counts the logins that succeeded.
     serial: u64,
-    login: Option<watch::Receiver<Option<Outcome>>>,
+    login: Option<Login>,
     pause: Option<(Instant, GatewayError)>,
     /// Failed logins in a row.
     failures: u32,
@@ -62,6 +64,9 @@ struct State {
 }
 
 type Outcome = Result<Arc<Token>, GatewayError>;
+
+/// What comes of a login, for all who wait; they are woken in the order of their coming, which a `watch` leaves to chance.
+type Login = Shared<oneshot::Receiver<Outcome>>;
 
 /// A token and its times.
 pub(super) struct Token {
@@ -163,9 +168,9 @@ impl Session {
     }
 
     /// The login in flight, or a new one unless there is a pause.
-    fn join(&self, state: &mut State, now: Instant) -> Result<watch::Receiver<Option<Outcome>>, GatewayError> {
+    fn join(&self, state: &mut State, now: Instant) -> Result<Login, GatewayError> {
         // A login whose task broke has no sender any more, and no result.
-        if let Some(login) = state.login.clone().filter(|login| login.has_changed().is_ok()) {
+        if let Some(login) = state.login.clone().filter(|login| !matches!(login.clone().now_or_never(), Some(Err(_)))) {
             return Ok(login);
         }
         if let Some((until, error)) = state.pause.as_ref().filter(|(until, _)| now < *until) {
@@ -178,14 +183,16 @@ impl Session {
             let detail = "taskgate is about to end and does not log in any more; nothing was sent";
             return Err(GatewayError::new(Reason::VendorUnavailable, detail));
         }
-        let (told, login) = watch::channel(None);
+        let (told, login) = oneshot::channel();
+        let login = login.shared();
         state.login = Some(login.clone());
         let session = self.clone();
         while state.tasks.try_join_next().is_some() {}
         state.tasks.spawn(async move {
             let begun = Instant::now();
             let result = (session.inner.log_in)().await;
-            told.send_replace(Some(session.ended(begun, result)));
+            // Perhaps nobody waits any more.
+            let _unheard = told.send(session.ended(begun, result));
         });
         Ok(login)
     }
@@ -242,11 +249,11 @@ impl Session {
 }
 
 /// Waits for a login, but not beyond the caller's deadline.
-async fn wait(mut login: watch::Receiver<Option<Outcome>>, deadline: Instant) -> Outcome {
-    match timeout_at(deadline, login.wait_for(Option::is_some)).await {
+async fn wait(login: Login, deadline: Instant) -> Outcome {
+    match timeout_at(deadline, login).await {
         Err(_elapsed) => Err(failure::out_of_time()),
-        Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(broken())),
-        Ok(Err(_closed)) => Err(broken()),
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_broken)) => Err(broken()),
     }
 }
 
