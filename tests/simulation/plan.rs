@@ -416,9 +416,9 @@ fn links(dice: &mut Rng, gateways: usize, calm: u64) -> Vec<LinkFault> {
 
 fn weather(dice: &mut Rng, service: Service, calm: u64) -> Weather {
     let mut spells = Vec::new();
-    for _ in 0..dice.usize(0..=3) {
+    for _ in 0..dice.usize(0..=4) {
         spells.push(Spell {
-            window: window(dice, calm, 200..6_000),
+            window: window(dice, calm, 500..8_000),
             trouble: dice.bool().then(|| Trouble::drawn(dice)),
             chance: dice.u8(20..=100),
         });

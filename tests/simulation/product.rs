@@ -71,6 +71,11 @@ enum About {
     Tasks(Option<String>),
 }
 
+/// Is it about a job? What the vendor says then is said of the job, so its troubles have no words of their own.
+pub(crate) fn is_about_a_job(service: Service, asked: &Asked) -> bool {
+    matches!(about(service, asked), Some(About::Job(_)))
+}
+
 /// Does what is asked, and answers.
 pub(crate) fn answer(world: &World, service: Service, asked: &Asked, note: &str) -> Reply {
     let (reply, what) = answer_quietly(world, service, asked);
@@ -372,12 +377,12 @@ fn task_view(service: Service, id: &str, action: &str, look: Look) -> Value {
 }
 
 /// The vendor's own word for a breakdown: how far it came is not known.
-pub(crate) fn broke(service: Service, asked: &Asked) -> Reply {
+pub(crate) fn broke(service: Service) -> Reply {
     match service {
         Service::Cfw | Service::Identity => huawei(500, "CFW.00109004"),
         Service::Dbss => huawei(500, "DBSS.10020102"),
         Service::Hss => huawei(500, "HSS.0041"),
-        Service::Zstack => zstack_error(if asked.method == "GET" { "SYS.1001" } else { "SYS.1000" }),
+        Service::Zstack => zstack_error("SYS.1000"),
         Service::Prime => prime_error(500, "Something broke"),
         Service::Steady | Service::Keyed | Service::Fickle => Reply::json(500, &json!({"error": "something broke"})),
     }

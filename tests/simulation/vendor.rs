@@ -162,6 +162,10 @@ async fn stormy(
     connection: &mut Connection,
     trouble: Trouble,
 ) -> Option<()> {
+    let trouble = match trouble {
+        Trouble::Broke(_) | Trouble::Unauthorized | Trouble::Unavailable if product::is_about_a_job(service, asked) => Trouble::Plain(503, false),
+        other => other,
+    };
     let note = format!(" [{trouble:?}]");
     let act = || product::answer(world, service, asked, &note);
     let act_if = |acts: bool| {
@@ -232,7 +236,7 @@ async fn stormy(
         }
         Trouble::Broke(acts) => {
             act_if(acts);
-            connection.write(&product::broke(service, asked).bytes()).await
+            connection.write(&product::broke(service).bytes()).await
         }
         Trouble::Slow => {
             let reply = act();
