@@ -106,7 +106,13 @@ impl ProviderService {
         let (deadline, route) = (outbound.context.deadline, Arc::clone(&outbound.route));
         let send = |request, applied| async {
             let start = Instant::now();
-            let result = client.send_with(request, applied, deadline).await;
+            let result = match client.prepare(request, applied) {
+                Ok(prepared) => client
+                    .attempt(&prepared, deadline, super::client::Way::Any)
+                    .await
+                    .map_err(|missed| missed.error),
+                Err(error) => Err(error),
+            };
             metrics::vendor_call_ended(&lane.provider, &route.action, start.elapsed());
             result
         };
