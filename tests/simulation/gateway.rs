@@ -110,8 +110,11 @@ async fn serve(plan: &Arc<Plan>, gateway: usize, mutant: Mutant, shutdown: Cance
     });
     let keyring = Keyring::new(&table, via, network).unwrap();
     let mut ways = HashMap::new();
+    // The order in which a map drops its values is left to chance, and so would be that of the last packets.
+    let mut in_order = Vec::new();
     for (name, provider) in &table.providers {
         let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).unwrap();
+        in_order.push(way.clone());
         let way: Way = match mutant {
             Mutant::None => BoxCloneSyncService::new(way),
             _ => BoxCloneSyncService::new(Mutated { way, mutant }),
@@ -122,6 +125,7 @@ async fn serve(plan: &Arc<Plan>, gateway: usize, mutant: Mutant, shutdown: Cance
     let listener = Door(TcpListener::bind(("0.0.0.0", PORT)).await.unwrap());
     server::run(listener, service, ServerLimits::default(), shutdown, DRAIN).await;
     keyring.log_out(Duration::from_secs(3)).await;
+    in_order.clear();
 }
 
 /// The routes that run: all shipped ones, and those of `own.yaml`.
