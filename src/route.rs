@@ -7,14 +7,17 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::HeaderName;
 use http::uri::{Authority, Scheme};
 use serde_json::{Map, Value};
 
+use crate::mapping::fault::retry_after;
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
-use crate::mapping::request::RequestTemplate;
+use crate::mapping::request::{CallValues, RequestTemplate};
+use crate::model::call::UpstreamReply;
 use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
 use crate::trust::Trust;
@@ -145,7 +148,7 @@ pub enum Repeat {
     /// Never: the second one may act again.
     #[default]
     Never,
-    /// The vendor refuses a second one that carries the same key.
+    /// It carries a key that is the call's own, and the vendor refuses a second one with the same key.
     SameKey,
     /// The second one changes nothing.
     Safe,
@@ -164,6 +167,8 @@ pub struct Route {
     pub schema: RequestSchema,
     /// May it be sent again?
     pub repeat: Repeat,
+    /// Does the vendor refuse what is over its limits before it acts?
+    pub limited_before_acting: bool,
     /// What is sent.
     pub request: RequestTemplate,
     /// What the answer means.
@@ -188,6 +193,23 @@ pub struct Pursuit {
 }
 
 impl Route {
+    /// For how long the vendor takes no more calls, where this answer says so: by its rules and fault table, or by a 503 with
+    /// `Retry-After`. Conditions over the values of a call do not hold here.
+    #[must_use]
+    pub fn limited(&self, reply: &UpstreamReply) -> Option<Duration> {
+        let nobody = CallValues {
+            id: Value::Null,
+            body: Map::new(),
+            call: Value::Null,
+            settings: Arc::clone(&self.settings),
+        };
+        match self.reply.normalize(&nobody, "", reply).result {
+            Err(error) if error.reason == Reason::VendorRateLimited => error.retry_after,
+            _ if reply.status == StatusCode::SERVICE_UNAVAILABLE => retry_after(&reply.headers),
+            _ => None,
+        }
+    }
+
     /// Does it only look?
     #[must_use]
     pub fn is_look(&self) -> bool {

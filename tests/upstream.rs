@@ -17,7 +17,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped;
-use taskgate::layer::{CallContext, CallCredentials, CredentialUse, Exchange, Outbound};
+use taskgate::layer::{CallContext, CallCredentials, CredentialUse, Doubt, Exchange, Outbound};
 use taskgate::model::answer::Outcome;
 use taskgate::model::call::{UpstreamReply, UpstreamRequest};
 use taskgate::model::error::GatewayError;
@@ -80,6 +80,7 @@ fn outbound() -> Outbound {
             request_id: "r-1".into(),
             deadline: soon(),
             credentials: CallCredentials::default(),
+            doubt: Doubt::default(),
         },
         provider,
         route,

@@ -56,7 +56,7 @@ impl RouteCompiler<'_, '_> {
         // What is fresh for each call has no place in a look that is the same for all.
         names.remove("call");
         let request = match (&task.request, &schema) {
-            (Some(request), Some(schema)) => self.request(request, &names, schema, name),
+            (Some(request), Some(schema)) => self.request(request, &names, schema, name, None),
             _ => None,
         };
         let (reply, names) = task.reply.as_ref().and_then(|reply| self.reply(reply, names, faults))?;
@@ -68,6 +68,8 @@ impl RouteCompiler<'_, '_> {
                 title: "Looks at the task".to_owned(),
                 schema: schema?,
                 repeat: Repeat::Safe,
+                // A look that is refused for limits is the business of those who pace the looks.
+                limited_before_acting: false,
                 request: request?,
                 reply,
                 settings: Arc::clone(&self.settings),

@@ -119,7 +119,9 @@ pub struct Action {
     /// The file with the JSON Schema of the canonical request; nothing only after a fault.
     pub schema: Option<Spanned<String>>,
     /// May the request be sent again?
-    pub repeat: Repeat,
+    pub repeat: Spanned<Repeat>,
+    /// Does the vendor refuse what is over its limits before it acts?
+    pub limited_before_acting: bool,
     /// What is sent; nothing only after a fault.
     pub request: Option<Request>,
     /// What the answer means; nothing only after a fault.
@@ -248,8 +250,8 @@ impl Decoder<'_> {
             schema: fields.text("schema", self.faults),
             repeat: fields
                 .word("repeat", &repeat, self.faults)
-                .map(|word| word.value)
-                .unwrap_or_default(),
+                .unwrap_or_else(|| Spanned::new(Repeat::default(), fields.place.span)),
+            limited_before_acting: fields.flag("limited_before_acting", self.faults).unwrap_or_default(),
             request,
             reply,
             look: fields.take("look").map(|item| self.look(item)),
@@ -303,7 +305,7 @@ pub const LIMITS_KEYS: Keys = Keys {
 pub const ACTION_KEYS: Keys = Keys {
     what: "an action",
     required: &["title", "schema", "request", "reply"],
-    optional: &["repeat", "look", "settles", "job"],
+    optional: &["repeat", "limited_before_acting", "look", "settles", "job"],
 };
 
 /// A path of 8 KiB is the most that servers take.

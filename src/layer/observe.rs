@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::prefer::PREFERENCE_APPLIED;
 use super::rescue::Spoken;
-use super::{BoxFuture, CallContext, CallCredentials, take_ready};
+use super::{BoxFuture, CallContext, CallCredentials, Doubt, take_ready};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::log::{self, RequestRecord};
@@ -81,6 +81,7 @@ where
             request_id: request_id(request.headers()),
             deadline: begun + self.deadline,
             credentials: CallCredentials::default(),
+            doubt: Doubt::default(),
         };
         Box::pin(async move {
             let _under_way = metrics::request_begins();

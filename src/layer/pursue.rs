@@ -1,7 +1,8 @@
 //! Pursue: [`ValidCall`] -> [`Completed`], by as many errands as it takes: looking before and after, acting, following.
 //!
 //! **Invariants**
-//! - An action is sent once; a second time only when the vendor's job says that it did nothing, because the session had expired.
+//! - An action is one errand; a second one only when the vendor's job says that it did nothing, because the session had expired.
+//! - Where its request was repeated after it may have acted, a refusal of the repetition is `unknown` and not `not_done`.
 //! - A look never turns what is not known into something that is: after a lost answer nobody looks, and a look that fails
 //!   leaves the vendor's refusal as it was.
 //! - Waiting never makes an answer worse: what was accepted stays accepted when the time is up, whatever the looks came to.
@@ -111,7 +112,8 @@ where
         let result = if self.call.route.is_look() {
             self.look().await
         } else {
-            self.act().await
+            let result = self.act().await;
+            self.context.doubt.settle(result)
         };
         let trail = std::mem::take(&mut self.trail);
         match result {

@@ -33,6 +33,8 @@ pub enum Metric {
     SchemaDrift,
     VendorDuration,
     VendorInFlight,
+    VendorRetries,
+    VendorRetriesWithheld,
 }
 
 /// How a metric moves.
@@ -75,7 +77,7 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::BuildInfo,
         Self::HttpRefused,
         Self::InFlightRequests,
@@ -86,6 +88,8 @@ impl Metric {
         Self::SchemaDrift,
         Self::VendorDuration,
         Self::VendorInFlight,
+        Self::VendorRetries,
+        Self::VendorRetriesWithheld,
     ];
 
     /// The row of this metric.
@@ -167,7 +171,7 @@ impl Metric {
                 Kind::Histogram,
                 Unit::Seconds,
                 &["provider", "action"],
-                "Time of one vendor call, connecting included, whether it succeeded or not",
+                "Time of one attempt at a vendor call, connecting included, whether it succeeded or not",
             ),
             Self::VendorInFlight => row(
                 "taskgate_vendor_in_flight",
@@ -175,6 +179,20 @@ impl Metric {
                 Unit::Count,
                 &["provider"],
                 "Vendor calls that are under way",
+            ),
+            Self::VendorRetries => row(
+                "taskgate_vendor_retries_total",
+                Kind::Counter,
+                Unit::Count,
+                &["provider", "why"],
+                "Attempts beyond the first of a vendor call",
+            ),
+            Self::VendorRetriesWithheld => row(
+                "taskgate_vendor_retries_withheld_total",
+                Kind::Counter,
+                Unit::Count,
+                &["provider", "why"],
+                "Attempts that were not repeated because the provider's budget was used up",
             ),
         }
     }
@@ -258,7 +276,46 @@ pub fn vendor_call_begins(provider: &str) -> UnderWay {
     UnderWay::begin(gauge!(Metric::VendorInFlight.name(), "provider" => provider.to_owned()))
 }
 
-/// A call to a vendor ended, in whatever way.
+/// Why a request goes out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// The vendor refused it for its limits, before it acted.
+    Limited,
+    /// The connection broke, and the route says that a second one is safe.
+    Lost,
+    /// A kept connection was dead before anything left.
+    Stale,
+    /// The vendor was not available, and the route says that a second one is safe.
+    Unavailable,
+    /// Nothing of it left.
+    Unsent,
+}
+
+impl Rung {
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Limited => "limited",
+            Self::Lost => "lost",
+            Self::Stale => "stale",
+            Self::Unavailable => "unavailable",
+            Self::Unsent => "unsent",
+        }
+    }
+}
+
+/// A request goes out again.
+pub fn vendor_retried(provider: &str, why: Rung) {
+    counter!(Metric::VendorRetries.name(), "provider" => provider.to_owned(), "why" => why.as_str()).increment(1);
+}
+
+/// A request would go out again, but too many do.
+pub fn vendor_retry_withheld(provider: &str, why: Rung) {
+    counter!(Metric::VendorRetriesWithheld.name(), "provider" => provider.to_owned(), "why" => why.as_str()).increment(1);
+}
+
+/// An attempt at a call to a vendor ended, in whatever way.
 pub fn vendor_call_ended(provider: &str, action: &str, elapsed: Duration) {
     histogram!(Metric::VendorDuration.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).record(elapsed);
 }
@@ -369,6 +426,8 @@ mod tests {
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
             look_begins("cheese", Purpose::Follow);
+            vendor_retried("cheese", Rung::Stale);
+            vendor_retry_withheld("cheese", Rung::Unsent);
             (request_begins(), vendor_call_begins("cheese"))
         });
         let text = handle.render();
@@ -383,6 +442,8 @@ mod tests {
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,
+            r#"taskgate_vendor_retries_total{provider="cheese",why="stale"} 1"#,
+            r#"taskgate_vendor_retries_withheld_total{provider="cheese",why="unsent"} 1"#,
             concat!(r#"taskgate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

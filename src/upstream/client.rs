@@ -24,6 +24,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -62,6 +63,7 @@ struct Inner {
     via: HeaderValue,
     host: HeaderValue,
     limits: Limits,
+    seed: u64,
 }
 
 /// A request as it goes out, as often as it has to.
@@ -145,6 +147,7 @@ impl UpstreamClient {
             (name, value)
         });
         let name = connection.trust.server_name.clone();
+        let seed = network.seed();
         let connector = Connector::new(network, &endpoint, tls, name, limits.connect_timeout);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -155,6 +158,7 @@ impl UpstreamClient {
                 via,
                 host,
                 limits: limits.clone(),
+                seed,
             }),
         })
     }
@@ -174,6 +178,11 @@ impl UpstreamClient {
     /// The credentials of the connection, where they are fixed.
     pub(super) fn fixed(&self) -> Applied {
         self.inner.credentials.clone().into_iter().collect()
+    }
+
+    /// Where chance begins, as its network says.
+    pub(super) fn seed(&self) -> u64 {
+        self.inner.seed
     }
 
     /// The request as it goes out, with these credentials and no others.
@@ -257,7 +266,11 @@ impl UpstreamClient {
                     elapsed: start.elapsed(),
                 })
             }
-            Err(broken) => Err(Missed::exchange(broken, was_kept, limit)),
+            Err(broken) => {
+                // Cut short by the caller's deadline, silence says little about the vendor.
+                let cut = limit < limits.timeout.min(SILENCE);
+                Err(Missed::exchange(broken, was_kept, limit, cut))
+            }
         }
     }
 
@@ -374,3 +387,6 @@ const RESERVED: [HeaderName; 11] = [
     UPGRADE,
     VIA,
 ];
+
+/// A healthy vendor answers within a second or two.
+const SILENCE: Duration = Duration::from_secs(5);

@@ -90,13 +90,15 @@ impl Missed {
         }
     }
 
-    /// The exchange on a connection broke; `stale`: on one that had been kept. It could take until `until`, which was `limit` away.
-    pub(super) fn exchange(broken: Broken, stale: bool, limit: Duration) -> Self {
+    /// The exchange on a connection broke. `kept`: it was one that had been kept; `limit`: how long it could take; `cut`: that was
+    /// too short to say something about the vendor.
+    pub(super) fn exchange(broken: Broken, kept: bool, limit: Duration, cut: bool) -> Self {
+        let own = cut && matches!(broken, Broken::Time { .. });
         let (error, miss) = match broken {
             Broken::Unsent(error) => {
                 let detail = "the connection to the vendor broke before the request was sent";
                 let told = GatewayError::new(Reason::VendorUnreachable, detail).with_internal(chain(&error));
-                (told, if stale { Miss::Stale } else { Miss::Unsent })
+                (told, if kept { Miss::Stale } else { Miss::Unsent })
             }
             Broken::Lost(error) => return Self::lost(&error),
             Broken::Flood => (not_an_answer("the vendor sends interim answers without end"), Miss::Sent),
@@ -110,7 +112,11 @@ impl Missed {
             Broken::Unfit(error) => (error, Miss::Sent),
             Broken::Body(error) => (of_body(error.as_ref()), Miss::Sent),
         };
-        Self { error, miss, own: false }
+        Self {
+            error,
+            miss,
+            own: own || miss == Miss::Stale,
+        }
     }
 
     fn lost(error: &hyper::Error) -> Self {

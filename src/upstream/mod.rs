@@ -7,10 +7,12 @@
 //! gave, `sign_sdk` and `sign_dated` sign), [`client`] sends one request once, `connect` opens the connection over a [`network`], `failure` and
 //! [`tls`] say what a broken attempt means.
 
+mod budget;
 pub mod client;
 mod connect;
 pub mod credentials;
 mod failure;
+mod ladder;
 mod login;
 mod meter;
 pub mod network;

@@ -12,11 +12,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tower::Service;
 
 use super::client::{ClientError, UpstreamClient};
 use super::credentials::{Applier, Keyring};
+use super::ladder::{Aim, Ladder};
 use crate::layer::{Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -37,6 +37,7 @@ struct Lane {
     applier: Option<Applier>,
     room: Semaphore,
     in_flight: usize,
+    ladder: Ladder,
 }
 
 impl ProviderService {
@@ -80,8 +81,10 @@ impl ProviderService {
 
     fn build(provider: &str, client: Result<UpstreamClient, Vec<String>>, applier: Option<Applier>, limits: &Limits) -> Self {
         let room = Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS));
+        let seed = client.as_ref().map_or(0, UpstreamClient::seed);
         Self {
             lane: Arc::new(Lane {
+                ladder: Ladder::new(provider, limits.in_flight, seed),
                 provider: provider.to_owned(),
                 client,
                 applier,
@@ -91,8 +94,8 @@ impl ProviderService {
         }
     }
 
-    /// Sends one request with its credentials, unless the provider is not configured or has no room. Once; a second time
-    /// only after the vendor refused the first one for a session that had ended.
+    /// Sends one request with its credentials, unless the provider is not configured or has no room. Again only where
+    /// that cannot act twice: as the ladder says, and after the vendor refused it for a session that had ended.
     ///
     /// # Errors
     ///
@@ -103,23 +106,18 @@ impl ProviderService {
         let client = lane.client.as_ref().map_err(|missing| not_configured(missing))?;
         let _permit = lane.room.try_acquire().map_err(|_| busy(lane.in_flight))?;
         let _counted = metrics::vendor_call_begins(&lane.provider);
-        let (deadline, route) = (outbound.context.deadline, Arc::clone(&outbound.route));
-        let send = |request, applied| async {
-            let start = Instant::now();
-            let result = match client.prepare(request, applied) {
-                Ok(prepared) => client
-                    .attempt(&prepared, deadline, super::client::Way::Any)
-                    .await
-                    .map_err(|missed| missed.error),
-                Err(error) => Err(error),
-            };
-            metrics::vendor_call_ended(&lane.provider, &route.action, start.elapsed());
-            result
+        let (route, doubt) = (Arc::clone(&outbound.route), outbound.context.doubt.clone());
+        let aim = Aim {
+            route: &route,
+            deadline: outbound.context.deadline,
+            doubt: &doubt,
         };
-        match &lane.applier {
+        let send = |request, applied| lane.ladder.run(client, request, applied, aim, &());
+        let result = match &lane.applier {
             Some(applier) => applier.exchange(outbound, send).await,
             None => send(outbound.request, client.fixed()).await,
-        }
+        };
+        if route.is_look() { result } else { doubt.settle(result) }
     }
 }
 

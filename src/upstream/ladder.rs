@@ -1,0 +1,238 @@
+//! Whether a request that did not come through goes out again: only where that provably cannot act twice.
+//!
+//! **Shape**: [`Ladder::run`] makes one attempt after the other -> the [`Exchange`], or the error that is true of all of them.
+//!
+//! **Rules**, by what became of an attempt; the first that applies decides
+//!
+//! | rung | what happened | goes out again |
+//! |---|---|---|
+//! | stale | a kept connection was dead before anything left on it | at once, on a new one |
+//! | unsent | no name, no connection, no TLS, or it broke before anything left | after a back-off |
+//! | limited | the vendor refused for its limits, on a route with `limited_before_acting` | once, when it says so (else after ten seconds) |
+//! | lost | the connection broke after something may have left, on a route with `repeat: safe` or `same-key` | after a back-off |
+//! | unavailable | 502, 503 or 504, on such a route | after a back-off, and not before `Retry-After` |
+//! | the rest | no answer in time, an answer that makes no sense, any other answer, taskgate's own limits | never |
+//!
+//! A session that has ended is the credentials' to renew (`credentials.rs`).
+//!
+//! **Invariants**
+//! - Nothing goes out again after something may have left, unless the route says that it may: not by method, not by status.
+//! - Each repetition but that after a stale connection takes from the provider's budget; [`MOST`] per request; none after the
+//!   deadline. Each attempt has to be let in, and is told to who lets it in.
+//! - Once the vendor may have heard the request, an attempt that did not reach it changes nothing about what is told. Where the
+//!   request may have acted and went out again, the call's [`Doubt`] knows.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep};
+
+use super::budget::{Backoff, Budget};
+use super::client::{UpstreamClient, Way};
+use super::credentials::Applied;
+use super::failure::{Miss, Missed};
+use crate::layer::{Doubt, Exchange};
+use crate::mapping::fault::retry_after;
+use crate::model::call::UpstreamRequest;
+use crate::model::error::{GatewayError, VendorFault};
+use crate::model::reason::Reason;
+use crate::route::{Repeat, Route};
+use crate::telemetry::metrics::{self, Rung};
+
+/// What repeats the requests to one provider.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    provider: String,
+    budget: Budget,
+    backoff: Backoff,
+}
+
+/// What a request belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aim<'a> {
+    /// What may be repeated.
+    pub(super) route: &'a Route,
+    /// When all has to be over.
+    pub(super) deadline: Instant,
+    /// What earlier requests of the call left open.
+    pub(super) doubt: &'a Doubt,
+}
+
+/// What an attempt says about the vendor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It answered, with this status.
+    Answered(StatusCode),
+    /// Nothing: it was not reached for a reason of taskgate's own.
+    Local,
+    /// It did not answer, or not in HTTP.
+    VendorSilent,
+}
+
+/// Who lets attempts in, and hears what became of them.
+pub(super) trait Pass: Sync {
+    /// May an attempt be made now? Called before each.
+    ///
+    /// # Errors
+    /// Where it may not; nothing has been sent by this attempt.
+    fn attempt(&self, deadline: Instant) -> impl Future<Output = Result<(), GatewayError>> + Send;
+
+    /// Called after each.
+    fn observed(&self, sign: Sign);
+}
+
+/// Everybody is let in, and nobody listens.
+impl Pass for () {
+    async fn attempt(&self, _: Instant) -> Result<(), GatewayError> {
+        Ok(())
+    }
+
+    fn observed(&self, _: Sign) {}
+}
+
+/// What is told, should it stay at that.
+struct Told {
+    result: Result<Exchange, GatewayError>,
+    /// May the vendor have heard it?
+    heard: bool,
+}
+
+impl Ladder {
+    /// For a provider with so many calls under way at once; chance begins with `seed`.
+    pub(super) fn new(provider: &str, in_flight: usize, seed: u64) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            budget: Budget::new(in_flight),
+            backoff: Backoff::seeded(seed),
+        }
+    }
+
+    /// Sends the request with these credentials, again and again as far as the rules let it.
+    ///
+    /// # Errors
+    /// As [`UpstreamClient::attempt`], and those of `pass`.
+    pub(super) async fn run(
+        &self,
+        client: &UpstreamClient,
+        request: UpstreamRequest,
+        applied: Applied,
+        aim: Aim<'_>,
+        pass: &impl Pass,
+    ) -> Result<Exchange, GatewayError> {
+        let begun = Instant::now();
+        let prepared = client.prepare(request, applied)?;
+        self.budget.deposit();
+        let mut way = Way::Any;
+        let mut told: Option<Told> = None;
+        let (mut repetitions, mut was_limited) = (0, false);
+        loop {
+            if let Err(refused) = pass.attempt(aim.deadline).await {
+                return told.map_or(Err(refused), |told| told.result);
+            }
+            let start = Instant::now();
+            let attempted = client.attempt(&prepared, aim.deadline, way).await;
+            metrics::vendor_call_ended(&self.provider, &aim.route.action, start.elapsed());
+            pass.observed(sign(&attempted));
+            let rung = rung(&attempted, aim.route).filter(|rung| *rung != Rung::Limited || !was_limited);
+            let wait = rung.map(|rung| self.wait(rung, &attempted, repetitions, aim.route));
+            let heard = attempted.as_ref().map_or_else(|missed| missed.miss == Miss::Sent, |_| true);
+            let result = match attempted {
+                Ok(exchange) => Ok(Exchange {
+                    elapsed: begun.elapsed(),
+                    ..exchange
+                }),
+                Err(missed) => Err(missed.error),
+            };
+            let last = match told.take() {
+                Some(before) if before.heard && !heard => before,
+                Some(_) | None => Told { result, heard },
+            };
+            let (Some(rung), Some(wait)) = (rung, wait) else {
+                return last.result;
+            };
+            if repetitions >= MOST || Instant::now() + wait >= aim.deadline {
+                return last.result;
+            }
+            if rung != Rung::Stale && !self.budget.withdraw() {
+                metrics::vendor_retry_withheld(&self.provider, rung);
+                return last.result;
+            }
+            if matches!(rung, Rung::Lost | Rung::Unavailable) && !aim.route.is_look() {
+                aim.doubt.raise(|| open(&last.result));
+            }
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+            metrics::vendor_retried(&self.provider, rung);
+            // The others lay longer than the one that was dead.
+            way = if rung == Rung::Stale { Way::New } else { Way::Any };
+            was_limited |= rung == Rung::Limited;
+            repetitions += 1;
+            told = Some(last);
+        }
+    }
+
+    /// How long to wait on this rung.
+    fn wait(&self, rung: Rung, attempted: &Result<Exchange, Missed>, repetition: u32, route: &Route) -> Duration {
+        if rung == Rung::Stale {
+            return Duration::ZERO;
+        }
+        let asked = match (rung, attempted) {
+            (Rung::Limited, Ok(exchange)) => route.limited(&exchange.reply),
+            (Rung::Unavailable, Ok(exchange)) => retry_after(&exchange.reply.headers),
+            _ => None,
+        };
+        // On top of what was asked for, so that not all come back at the same moment.
+        asked.unwrap_or_default() + self.backoff.before(repetition)
+    }
+}
+
+/// The rung that an attempt leads to, where the request may go out again.
+fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<Rung> {
+    let may_repeat = match route.repeat {
+        Repeat::Never => false,
+        Repeat::Safe | Repeat::SameKey => true,
+    };
+    match attempted {
+        Err(missed) => match missed.miss {
+            Miss::Stale => Some(Rung::Stale),
+            Miss::Unsent => (!missed.own).then_some(Rung::Unsent),
+            Miss::Sent => (may_repeat && missed.error.reason == Reason::VendorConnectionLost).then_some(Rung::Lost),
+            Miss::Refused => None,
+        },
+        Ok(exchange) if exchange.reply.status.is_success() && !route.limited_before_acting => None,
+        Ok(exchange) => {
+            let status = exchange.reply.status.as_u16();
+            let limited = route.limited_before_acting && route.limited(&exchange.reply).is_some();
+            let unavailable = may_repeat && matches!(status, 502..=504);
+            limited
+                .then_some(Rung::Limited)
+                .or_else(|| unavailable.then_some(Rung::Unavailable))
+        }
+    }
+}
+
+fn sign(attempted: &Result<Exchange, Missed>) -> Sign {
+    match attempted {
+        Ok(exchange) => Sign::Answered(exchange.reply.status),
+        Err(missed) if missed.own => Sign::Local,
+        Err(_) => Sign::VendorSilent,
+    }
+}
+
+/// What is open after an attempt that may have acted.
+fn open(result: &Result<Exchange, GatewayError>) -> GatewayError {
+    match result {
+        Err(error) => error.clone(),
+        Ok(exchange) => {
+            let detail = "the vendor had internal trouble and may have acted; the request was repeated";
+            GatewayError::new(Reason::VendorError, detail).with_vendor(VendorFault {
+                status: exchange.reply.status.as_u16(),
+                ..VendorFault::default()
+            })
+        }
+    }
+}
+
+/// Repetitions of one request: what does not come through four times in half a second will not do so soon.
+const MOST: u32 = 3;
