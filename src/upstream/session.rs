@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
 use http::HeaderValue;
@@ -49,6 +50,8 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
+    /// Spreads what would otherwise happen everywhere at once.
+    chance: Rng,
     token: Option<Arc<Token>>,
     /// Counts the logins that succeeded.
     serial: u64,
@@ -93,14 +96,17 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that is not there yet: the first who needs it logs in.
-    pub(super) fn new(name: &str, remember: Duration, log_in: LogIn) -> Self {
+    /// A session that is not there yet: the first who needs it logs in. The chance in its times begins with `seed`.
+    pub(super) fn new(name: &str, remember: Duration, log_in: LogIn, seed: u64) -> Self {
         Self {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 remember,
                 log_in,
-                state: Mutex::default(),
+                state: Mutex::new(State {
+                    chance: Rng::with_seed(seed),
+                    ..State::default()
+                }),
             }),
         }
     }
@@ -213,7 +219,7 @@ impl Session {
                     serial: state.serial,
                     value,
                     text: token,
-                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * fastrand::f64()),
+                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * state.chance.f64()),
                     ends_at: begun + life,
                 });
                 state.token = Some(Arc::clone(&token));
@@ -235,7 +241,7 @@ impl Session {
                 let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(state.failures.min(16)));
                 state.failures = state.failures.saturating_add(1);
                 // Between half of it and all of it, so that a fleet does not come back as one.
-                let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
+                let pause = longest.mul_f64(0.5 + state.chance.f64() / 2.0);
                 state.pause = Some((Instant::now() + pause, error.clone()));
                 Err(error)
             }
