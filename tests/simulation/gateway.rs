@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped::{self, ROUTES_FILE};
@@ -23,7 +24,7 @@ use taskgate::model::error::GatewayError;
 use taskgate::model::reason::Reason;
 use taskgate::route::RouteTable;
 use taskgate::server::{self, Listener, ServerLimits};
-use taskgate::stack::{self, StackLimits};
+use taskgate::stack::{self, Gateway, StackLimits};
 use taskgate::upstream::credentials::Keyring;
 use taskgate::upstream::network::{Network, NetworkFuture, Transport};
 use taskgate::upstream::policy::ProviderService;
@@ -33,7 +34,7 @@ use tower::Service;
 use tower::util::BoxCloneSyncService;
 use turmoil::net::{TcpListener, TcpStream};
 
-use crate::plan::{GATEWAYS, Plan, Scheme, Service as VendorService};
+use crate::plan::{GATEWAYS, GatewayEnd, Plan, Scheme, Service as VendorService};
 use crate::product::{FIXED_SESSION, FIXED_TOKEN};
 use crate::world::{World, now};
 
@@ -59,29 +60,16 @@ pub(crate) enum Mutant {
 
 /// Runs until the token of the run is cancelled; ends and begins anew where the plan says so.
 pub(crate) async fn machine(world: World, gateway: usize, mutant: Mutant, stop: CancellationToken) -> turmoil::Result {
+    let name = GATEWAYS[gateway];
     loop {
-        let end = world.plan.gateway_ends.iter().find(|end| end.clean && end.gateway == gateway && now() < end.window.from);
-        let shutdown = stop.child_token();
-        let serving = serve(&world.plan, gateway, mutant, shutdown.clone());
-        match end {
-            None => serving.await,
-            Some(end) => {
-                let wait = Duration::from_millis(end.window.from - now());
-                let shutting = async {
-                    sleep(wait).await;
-                    world.log(&format!("{}: asked to end", GATEWAYS[gateway]));
-                    shutdown.cancel();
-                };
-                futures_util::future::join(shutting, serving).await;
-                world.log(&format!("{}: ended", GATEWAYS[gateway]));
-            }
-        }
-        if stop.is_cancelled() {
-            break;
-        }
-        if let Some(end) = end.filter(|end| now() < end.window.to) {
-            sleep(Duration::from_millis(end.window.to - now())).await;
-        }
+        let mut ends = world.plan.gateway_ends.iter();
+        let end = ends.find(|end| end.gateway == gateway && now() < end.window.from);
+        let house = House::build(&world.plan, gateway, mutant);
+        house.live(&world, end, &stop).await;
+        house.fall().await;
+        let Some(end) = end.filter(|_| !stop.is_cancelled()) else { break };
+        sleep(Duration::from_millis(end.window.to.saturating_sub(now()))).await;
+        world.log(&format!("{name}: begins anew"));
     }
     // What still runs belongs to nobody.
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -92,40 +80,88 @@ pub(crate) async fn machine(world: World, gateway: usize, mutant: Mutant, stop: 
     })
     .await;
     let left = tasks();
-    world.log(&format!("{}: stopped, {left} tasks left", GATEWAYS[gateway]));
+    world.log(&format!("{name}: stopped, {left} tasks left"));
     world.books().left_behind.push(left);
     Ok(())
 }
 
-async fn serve(plan: &Arc<Plan>, gateway: usize, mutant: Mutant, shutdown: CancellationToken) {
-    let table = table(plan.scheme);
-    let limits = StackLimits {
-        deadline: Duration::from_millis(plan.deadline),
-        ..StackLimits::default()
-    };
-    let via = &limits.admit.via;
-    let network = Arc::new(Simulated {
-        plan: Arc::clone(plan),
-        gateway,
-    });
-    let keyring = Keyring::new(&table, via, network).unwrap();
-    let mut ways = HashMap::new();
-    // The order in which a map drops its values is left to chance, and so would be that of the last packets.
-    let mut in_order = Vec::new();
-    for (name, provider) in &table.providers {
-        let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).unwrap();
-        in_order.push(way.clone());
-        let way: Way = match mutant {
-            Mutant::None => BoxCloneSyncService::new(way),
-            _ => BoxCloneSyncService::new(Mutated { way, mutant }),
+/// A gateway and what it holds.
+struct House {
+    gateway: Gateway<Incoming>,
+    keyring: Keyring,
+    /// A map drops its values in an order that is left to chance, and so would be that of the last packets.
+    ways: Vec<ProviderService>,
+}
+
+impl House {
+    fn build(plan: &Arc<Plan>, gateway: usize, mutant: Mutant) -> Self {
+        let table = table(plan.scheme);
+        let limits = StackLimits {
+            deadline: Duration::from_millis(plan.deadline),
+            ..StackLimits::default()
         };
-        ways.insert(name.clone(), way);
+        let via = &limits.admit.via;
+        let network = Arc::new(Simulated {
+            plan: Arc::clone(plan),
+            gateway,
+        });
+        let keyring = Keyring::new(&table, via, network).unwrap();
+        let mut ways = Vec::new();
+        let mut by_name: HashMap<String, Way> = HashMap::new();
+        for (name, provider) in &table.providers {
+            let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).unwrap();
+            ways.push(way.clone());
+            by_name.insert(
+                name.clone(),
+                match mutant {
+                    Mutant::None => BoxCloneSyncService::new(way),
+                    _ => BoxCloneSyncService::new(Mutated { way, mutant }),
+                },
+            );
+        }
+        Self {
+            gateway: stack::build(table, &limits, Dispatch::new(by_name)),
+            keyring,
+            ways,
+        }
     }
-    let service = stack::build(Arc::clone(&table), &limits, Dispatch::new(ways));
-    let listener = Door(TcpListener::bind(("0.0.0.0", PORT)).await.unwrap());
-    server::run(listener, service, ServerLimits::default(), shutdown, DRAIN).await;
-    keyring.log_out(Duration::from_secs(3)).await;
-    in_order.clear();
+
+    /// Serves until all is over, or this gateway's time has come.
+    async fn live(&self, world: &World, end: Option<&GatewayEnd>, stop: &CancellationToken) {
+        let shutdown = stop.child_token();
+        let serving = self.serve(shutdown.clone());
+        tokio::pin!(serving);
+        let Some(end) = end else { return serving.await };
+        if timeout(Duration::from_millis(end.window.from - now()), &mut serving).await.is_ok() {
+            return;
+        }
+        let name = GATEWAYS[end.gateway];
+        if end.clean {
+            world.log(&format!("{name}: asked to end"));
+            shutdown.cancel();
+            serving.await;
+            world.log(&format!("{name}: ended"));
+        } else {
+            // Not the simulator's own crash: that ends tasks in an order which is not always the same.
+            world.log(&format!("{name}: killed"));
+        }
+    }
+
+    async fn serve(&self, shutdown: CancellationToken) {
+        let door = Door(TcpListener::bind(("0.0.0.0", PORT)).await.unwrap());
+        server::run(door, self.gateway.clone(), ServerLimits::default(), shutdown, DRAIN).await;
+        self.keyring.log_out(LOGOUT).await;
+    }
+
+    /// Nothing of it remains.
+    async fn fall(self) {
+        let Self { gateway, keyring, ways } = self;
+        // Tasks that were told to end do so first.
+        sleep(Duration::from_millis(1)).await;
+        drop(gateway);
+        drop(keyring);
+        drop(ways);
+    }
 }
 
 /// The routes that run: all shipped ones, and those of `own.yaml`.
@@ -228,6 +264,10 @@ impl Network for Simulated {
     fn connect(&self, address: SocketAddr) -> NetworkFuture<'_, Box<dyn Transport>> {
         Box::pin(async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn Transport>) })
     }
+
+    fn seed(&self) -> u64 {
+        self.plan.seed
+    }
 }
 
 type Way = BoxCloneSyncService<Outbound, Exchange, GatewayError>;
@@ -279,5 +319,7 @@ impl Service<Outbound> for Mutated {
 
 /// Longer than any call may take, so that a clean end breaks none.
 const DRAIN: Duration = Duration::from_secs(60);
+/// As the real program.
+const LOGOUT: Duration = Duration::from_secs(3);
 /// A login may be on its way when everything else has ended, and ends by itself.
 const LEFT_OVER: Duration = Duration::from_secs(30);

@@ -24,8 +24,6 @@ pub(crate) struct Outcome {
 pub(crate) fn run(seed: u64, mutant: Mutant) -> Outcome {
     note_panics();
     PANICS.with_borrow_mut(Vec::clear);
-    // The pauses of the gateway are drawn here as well.
-    fastrand::seed(seed);
     let recorder = ours::recorder().unwrap();
     let handle = recorder.handle();
     let _local = metrics::set_default_local_recorder(&recorder);
@@ -112,9 +110,7 @@ fn turns(plan: &Plan) -> Vec<(u64, Turn)> {
         turns.push((fault.window.from, Turn::Begins(fault.kind, a, b)));
         turns.push((fault.window.to, Turn::Ends(fault.kind, a, b)));
     }
-    let crashes = plan.gateway_ends.iter().filter(|end| !end.clean);
-    let gateways = crashes.map(|end| (GATEWAYS[end.gateway], end.window));
-    for (machine, window) in gateways.chain(plan.machine_ends.iter().copied()) {
+    for (machine, window) in plan.machine_ends.iter().copied() {
         turns.push((window.from, Turn::PowerFails(machine)));
         turns.push((window.to, Turn::PowerReturns(machine)));
     }
