@@ -7,17 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::HeaderName;
 use http::uri::{Authority, Scheme};
 use serde_json::{Map, Value};
 
-use crate::mapping::fault::retry_after;
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
 use crate::mapping::request::{CallValues, RequestTemplate};
 use crate::model::call::UpstreamReply;
+use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
 use crate::trust::Trust;
@@ -193,21 +192,16 @@ pub struct Pursuit {
 }
 
 impl Route {
-    /// For how long the vendor takes no more calls, where this answer says so: by its rules and fault table, or by a 503 with
-    /// `Retry-After`. Conditions over the values of a call do not hold here.
+    /// What an answer is an error of, as far as that can be said without the values of a call: conditions over them do not hold.
     #[must_use]
-    pub fn limited(&self, reply: &UpstreamReply) -> Option<Duration> {
+    pub fn refusal(&self, reply: &UpstreamReply) -> Option<GatewayError> {
         let nobody = CallValues {
             id: Value::Null,
             body: Map::new(),
             call: Value::Null,
             settings: Arc::clone(&self.settings),
         };
-        match self.reply.normalize(&nobody, "", reply).result {
-            Err(error) if error.reason == Reason::VendorRateLimited => error.retry_after,
-            _ if reply.status == StatusCode::SERVICE_UNAVAILABLE => retry_after(&reply.headers),
-            _ => None,
-        }
+        self.reply.normalize(&nobody, "", reply).result.err()
     }
 
     /// Does it only look?

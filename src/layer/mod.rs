@@ -6,8 +6,8 @@
 //! **Invariants**: a layer adapts and decides nothing about vendors; the types make another order a compile error.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderMap;

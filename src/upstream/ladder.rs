@@ -8,9 +8,9 @@
 //! |---|---|---|
 //! | stale | a kept connection was dead before anything left on it | at once, on a new one |
 //! | unsent | no name, no connection, no TLS, or it broke before anything left | after a back-off |
-//! | limited | the vendor refused for its limits, on a route with `limited_before_acting` | once, when it says so (else after ten seconds) |
+//! | limited | `VENDOR_RATE_LIMITED` by the rules, or 503 with `Retry-After`, on a route with `limited_before_acting` | once, when it says so (else after ten seconds) |
 //! | lost | the connection broke after something may have left, on a route with `repeat: safe` or `same-key` | after a back-off |
-//! | unavailable | 502, 503 or 504, on such a route | after a back-off, and not before `Retry-After` |
+//! | unavailable | 502, 503 or 504 of a proxy, or that the rules have no other word for, on such a route | after a back-off, and not before `Retry-After` |
 //! | the rest | no answer in time, an answer that makes no sense, any other answer, taskgate's own limits | never |
 //!
 //! A session that has ended is the credentials' to renew (`credentials.rs`).
@@ -133,8 +133,7 @@ impl Ladder {
             let attempted = client.attempt(&prepared, aim.deadline, way).await;
             metrics::vendor_call_ended(&self.provider, &aim.route.action, start.elapsed());
             pass.observed(sign(&attempted));
-            let rung = rung(&attempted, aim.route).filter(|rung| *rung != Rung::Limited || !was_limited);
-            let wait = rung.map(|rung| self.wait(rung, &attempted, repetitions, aim.route));
+            let next = rung(&attempted, aim.route).filter(|(rung, _)| *rung != Rung::Limited || !was_limited);
             let heard = attempted.as_ref().map_or_else(|missed| missed.miss == Miss::Sent, |_| true);
             let result = match attempted {
                 Ok(exchange) => Ok(Exchange {
@@ -147,8 +146,13 @@ impl Ladder {
                 Some(before) if before.heard && !heard => before,
                 Some(_) | None => Told { result, heard },
             };
-            let (Some(rung), Some(wait)) = (rung, wait) else {
+            let Some((rung, asked)) = next else {
                 return last.result;
+            };
+            let wait = match rung {
+                Rung::Stale => Duration::ZERO,
+                // On top of what was asked for, so that not all come back at the same moment.
+                Rung::Limited | Rung::Lost | Rung::Unavailable | Rung::Unsent => asked + self.backoff.before(repetitions),
             };
             if repetitions >= MOST || Instant::now() + wait >= aim.deadline {
                 return last.result;
@@ -171,44 +175,47 @@ impl Ladder {
             told = Some(last);
         }
     }
-
-    /// How long to wait on this rung.
-    fn wait(&self, rung: Rung, attempted: &Result<Exchange, Missed>, repetition: u32, route: &Route) -> Duration {
-        if rung == Rung::Stale {
-            return Duration::ZERO;
-        }
-        let asked = match (rung, attempted) {
-            (Rung::Limited, Ok(exchange)) => route.limited(&exchange.reply),
-            (Rung::Unavailable, Ok(exchange)) => retry_after(&exchange.reply.headers),
-            _ => None,
-        };
-        // On top of what was asked for, so that not all come back at the same moment.
-        asked.unwrap_or_default() + self.backoff.before(repetition)
-    }
 }
 
-/// The rung that an attempt leads to, where the request may go out again.
-fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<Rung> {
+/// What an attempt leads to, where the request may go out again, and how long the vendor asks to wait before that.
+fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<(Rung, Duration)> {
     let may_repeat = match route.repeat {
         Repeat::Never => false,
         Repeat::Safe | Repeat::SameKey => true,
     };
-    match attempted {
-        Err(missed) => match missed.miss {
-            Miss::Stale => Some(Rung::Stale),
-            Miss::Unsent => (!missed.own).then_some(Rung::Unsent),
-            Miss::Sent => (may_repeat && missed.error.reason == Reason::VendorConnectionLost).then_some(Rung::Lost),
-            Miss::Refused => None,
-        },
-        Ok(exchange) if exchange.reply.status.is_success() && !route.limited_before_acting => None,
-        Ok(exchange) => {
-            let status = exchange.reply.status.as_u16();
-            let limited = route.limited_before_acting && route.limited(&exchange.reply).is_some();
-            let unavailable = may_repeat && matches!(status, 502..=504);
-            limited
-                .then_some(Rung::Limited)
-                .or_else(|| unavailable.then_some(Rung::Unavailable))
+    let exchange = match attempted {
+        Ok(exchange) => exchange,
+        Err(missed) => {
+            let rung = match missed.miss {
+                Miss::Stale => Some(Rung::Stale),
+                Miss::Unsent => (!missed.own).then_some(Rung::Unsent),
+                Miss::Sent => (may_repeat && missed.error.reason == Reason::VendorConnectionLost).then_some(Rung::Lost),
+                Miss::Refused => None,
+            };
+            return rung.map(|rung| (rung, Duration::ZERO));
         }
+    };
+    let is_gone = matches!(exchange.reply.status.as_u16(), 502..=504);
+    if !route.limited_before_acting && !(may_repeat && is_gone) {
+        return None;
+    }
+    // The status alone says little: some vendors have one for all that goes wrong.
+    let refusal = route.refusal(&exchange.reply)?;
+    let is_gone = is_gone
+        && matches!(
+            refusal.reason,
+            Reason::BadVendorResponse | Reason::VendorError | Reason::VendorUnavailable
+        );
+    let asked = retry_after(&exchange.reply.headers);
+    let limited = match (refusal.reason, asked) {
+        (Reason::VendorRateLimited, _) => refusal.retry_after,
+        (_, Some(asked)) if is_gone && exchange.reply.status == StatusCode::SERVICE_UNAVAILABLE => Some(asked),
+        _ => None,
+    };
+    match limited {
+        Some(limited) if route.limited_before_acting => Some((Rung::Limited, limited)),
+        _ if may_repeat && is_gone => Some((Rung::Unavailable, asked.unwrap_or_default())),
+        _ => None,
     }
 }
 
