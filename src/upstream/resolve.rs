@@ -112,7 +112,11 @@ impl Resolver {
     /// The look-up under way, or a new one.
     fn join(&self, state: &mut State) -> Lookup {
         // One whose task broke has no sender any more, and no result.
-        if let Some(lookup) = state.lookup.clone().filter(|lookup| !matches!(lookup.clone().now_or_never(), Some(Err(_)))) {
+        if let Some(lookup) = state
+            .lookup
+            .clone()
+            .filter(|lookup| !matches!(lookup.clone().now_or_never(), Some(Err(_))))
+        {
             return lookup;
         }
         let (told, lookup) = oneshot::channel();

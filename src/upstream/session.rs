@@ -176,7 +176,11 @@ impl Session {
     /// The login in flight, or a new one unless there is a pause.
     fn join(&self, state: &mut State, now: Instant) -> Result<Login, GatewayError> {
         // A login whose task broke has no sender any more, and no result.
-        if let Some(login) = state.login.clone().filter(|login| !matches!(login.clone().now_or_never(), Some(Err(_)))) {
+        if let Some(login) = state
+            .login
+            .clone()
+            .filter(|login| !matches!(login.clone().now_or_never(), Some(Err(_))))
+        {
             return Ok(login);
         }
         if let Some((until, error)) = state.pause.as_ref().filter(|(until, _)| now < *until) {

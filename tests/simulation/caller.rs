@@ -27,7 +27,11 @@ pub(crate) async fn machine(world: World, stop: CancellationToken) -> turmoil::R
     join_all(plan.callers.iter().map(|caller| follow(&world, caller))).await;
     sleep(Duration::from_millis(plan.calm.saturating_sub(now()))).await;
     world.log("callers: is everything well again?");
-    let verbs = || PROBES.iter().filter_map(|provider| VERBS.iter().find(|verb| verb.provider == *provider));
+    let verbs = || {
+        PROBES
+            .iter()
+            .filter_map(|provider| VERBS.iter().find(|verb| verb.provider == *provider))
+    };
     let (world_of_probes, gateways) = (&world, 0..plan.gateways);
     join_all(gateways.flat_map(|gateway| verbs().map(move |verb| probe(world_of_probes, gateway, verb)))).await;
     stop.cancel();
@@ -95,7 +99,10 @@ async fn probe(world: &World, gateway: usize, verb: &'static Verb) {
         }
         let works = matches!(
             world.books().told.iter().rev().find(|record| record.call.number == number),
-            Some(Record { told: Told::Answer { status: 200 | 202, .. }, .. })
+            Some(Record {
+                told: Told::Answer { status: 200 | 202, .. },
+                ..
+            })
         );
         if works {
             return;
@@ -197,7 +204,11 @@ fn request(call: &CallPlan) -> Request<Full<Bytes>> {
     let (provider, action) = (call.verb.provider, call.verb.action);
     let instance = if provider == "cfw" { FIREWALL } else { "" };
     let (method, target, body) = if call.is_look {
-        let query = if instance.is_empty() { String::new() } else { format!("?instance={instance}") };
+        let query = if instance.is_empty() {
+            String::new()
+        } else {
+            format!("?instance={instance}")
+        };
         ("GET", format!("/tasks/{provider}/{}{query}", id(call)), String::new())
     } else {
         let body = match provider {

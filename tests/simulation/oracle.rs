@@ -96,7 +96,9 @@ fn is_true(record: &Record, books: &Books) -> Result<(), String> {
         Some("unknown") => true,
         _ => false,
     };
-    holds.then_some(()).ok_or_else(|| format!("the vendor took it {taken} times and acted {effects} times"))
+    holds
+        .then_some(())
+        .ok_or_else(|| format!("the vendor took it {taken} times and acted {effects} times"))
 }
 
 /// A call that reached no gateway cannot have done anything.
@@ -151,7 +153,9 @@ fn was_disturbed(record: &Record, plan: &Plan, until: u64) -> bool {
 
 /// A document of ours that agrees with its status line.
 fn is_canonical(record: &Record) -> Result<(), String> {
-    let Told::Answer { status, headers, .. } = &record.told else { return Ok(()) };
+    let Told::Answer { status, headers, .. } = &record.told else {
+        return Ok(());
+    };
     let document = document(record);
     let is_error = *status >= 400;
     let (media_type, schema) = if is_error {
@@ -160,9 +164,17 @@ fn is_canonical(record: &Record) -> Result<(), String> {
         ("application/json", &*ANSWER)
     };
     let same = |what: &str, is: String, should: String| {
-        (is == should).then_some(()).ok_or_else(|| format!("{what} is `{is}` and not `{should}`"))
+        (is == should)
+            .then_some(())
+            .ok_or_else(|| format!("{what} is `{is}` and not `{should}`"))
     };
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
     same("the media type", header("content-type"), media_type.to_owned())?;
     same("the request id", header("x-request-id"), format!("call-{}", record.call.number))?;
     let violations = schema.violations(&document);
@@ -171,7 +183,11 @@ fn is_canonical(record: &Record) -> Result<(), String> {
     }
     if !is_error {
         let outcome = if *status == 202 { "accepted" } else { "done" };
-        same("the status", status.to_string(), if *status == 202 { "202" } else { "200" }.to_owned())?;
+        same(
+            "the status",
+            status.to_string(),
+            if *status == 202 { "202" } else { "200" }.to_owned(),
+        )?;
         return same("the outcome", text(&document, "outcome"), outcome.to_owned());
     }
     let reason = Reason::parse(&text(&document, "reason")).ok_or("the reason is not known")?;

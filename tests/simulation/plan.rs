@@ -261,6 +261,12 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// `Hang`, whether it acts or not.
+    pub(crate) fn name(self) -> String {
+        let name = format!("{self:?}");
+        name.split('(').next().unwrap_or_default().to_owned()
+    }
+
     pub(crate) fn drawn(dice: &mut Rng) -> Self {
         let acts = dice.bool();
         match dice.u8(0..17) {
@@ -359,13 +365,13 @@ impl Plan {
 fn callers(dice: &mut Rng, gateways: usize, calm: u64) -> Vec<CallerPlan> {
     let mut number = 0;
     let mut callers = Vec::new();
-    for _ in 0..dice.usize(3..=6) {
+    for _ in 0..dice.usize(4..=7) {
         let multiplexed = dice.u8(0..100) < 30;
         let burst = multiplexed && dice.bool();
         let favourite = (dice.u8(0..100) < 30).then(|| pick(dice, &VERBS));
         let mut at = dice.u64(0..calm / 2);
         let mut calls = Vec::new();
-        for _ in 0..dice.usize(2..=8) {
+        for _ in 0..dice.usize(3..=8) {
             number += 1;
             let verb = favourite.unwrap_or_else(|| pick(dice, &VERBS));
             let fate = match dice.u8(0..100) {
@@ -385,7 +391,7 @@ fn callers(dice: &mut Rng, gateways: usize, calm: u64) -> Vec<CallerPlan> {
                 settles_in: dice.u64(100..3_000),
                 by_job: dice.bool(),
             });
-            at = (at + if burst { dice.u64(0..5) } else { dice.u64(0..2_500) }).min(calm - 1);
+            at = (at + if burst { dice.u64(0..5) } else { dice.u64(0..2_000) }).min(calm - 1);
         }
         callers.push(CallerPlan {
             gateway: dice.usize(0..gateways),

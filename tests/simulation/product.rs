@@ -171,11 +171,15 @@ fn forget(books: &mut Books, world: &World, service: Service, now: u64) {
         Service::Cfw | Service::Dbss | Service::Hss | Service::Identity => Service::Identity,
         other => other,
     };
-    let Some(at) = world.plan.weather[home as usize].forgets.filter(|at| *at <= now) else { return };
+    let Some(at) = world.plan.weather[home as usize].forgets.filter(|at| *at <= now) else {
+        return;
+    };
     let (mark, prefix) = (format!("forgotten at {}", home.name()), format!("{}-", home.name()));
     if books.keys.insert(mark) {
         // Those that were made since are not meant.
-        books.sessions.retain(|token, ends| !token.starts_with(&prefix) || *ends > at + world.plan.token_life);
+        books
+            .sessions
+            .retain(|token, ends| !token.starts_with(&prefix) || *ends > at + world.plan.token_life);
     }
 }
 
@@ -221,7 +225,9 @@ fn is_let_in(books: &Books, service: Service, asked: &Asked, scheme: Scheme, now
 
 fn act(books: &mut Books, service: Service, asked: &Asked, key: &str, scheme: Scheme, now: u64) -> Reply {
     let is_let_in = is_let_in(books, service, asked, scheme, now);
-    let Some(task) = books.tasks.get_mut(key) else { return missing(service, key) };
+    let Some(task) = books.tasks.get_mut(key) else {
+        return missing(service, key);
+    };
     match (task.call.fate, service) {
         (Fate::Missing, _) => return missing(service, key),
         // This one stops what has stopped as well.
@@ -423,12 +429,16 @@ fn huawei(status: u16, code: &str) -> Reply {
 }
 
 fn zstack_error(code: &str) -> Reply {
-    Reply::json(503, &json!({"error": {"code": code, "description": "made up", "details": "made up"}}))
+    Reply::json(
+        503,
+        &json!({"error": {"code": code, "description": "made up", "details": "made up"}}),
+    )
 }
 
 fn prime_error(status: u16, message: &str) -> Reply {
-    let document =
-        format!(r#"<?xml version="1.0" ?><errorDocument><httpResponseCode>{status}</httpResponseCode><message>{message}</message></errorDocument>"#);
+    let document = format!(
+        r#"<?xml version="1.0" ?><errorDocument><httpResponseCode>{status}</httpResponseCode><message>{message}</message></errorDocument>"#
+    );
     Reply::new(status, document).with("content-type", "application/xml")
 }
 

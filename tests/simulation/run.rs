@@ -29,7 +29,12 @@ pub(crate) fn run(seed: u64, mutant: Mutant) -> Outcome {
     let _local = metrics::set_default_local_recorder(&recorder);
     let world = World::new(Plan::of(seed));
     let ended = simulate(&world, mutant);
-    let gauges: Vec<String> = handle.render().lines().filter(|line| is_raised_gauge(line)).map(str::to_owned).collect();
+    let gauges: Vec<String> = handle
+        .render()
+        .lines()
+        .filter(|line| is_raised_gauge(line))
+        .map(str::to_owned)
+        .collect();
     let panics = PANICS.with_borrow_mut(std::mem::take);
     let mut violations = oracle::judge(&world, &gauges, &panics);
     if let Err(text) = ended {

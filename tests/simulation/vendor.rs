@@ -44,7 +44,9 @@ impl Asked {
             method: method.to_owned(),
             path: path.to_owned(),
             query: query.to_owned(),
-            headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect(),
+            headers: headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+                .collect(),
             body: String::new(),
         };
         let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
@@ -163,7 +165,9 @@ async fn stormy(
     trouble: Trouble,
 ) -> Option<()> {
     let trouble = match trouble {
-        Trouble::Broke(_) | Trouble::Unauthorized | Trouble::Unavailable if product::is_about_a_job(service, asked) => Trouble::Plain(503, false),
+        Trouble::Broke(_) | Trouble::Unauthorized | Trouble::Unavailable if product::is_about_a_job(service, asked) => {
+            Trouble::Plain(503, false)
+        }
         other => other,
     };
     let note = format!(" [{trouble:?}]");

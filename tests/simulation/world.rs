@@ -41,8 +41,8 @@ pub(crate) struct Books {
     pub(crate) left_behind: Vec<usize>,
     /// What recovered too late.
     pub(crate) not_recovered: Vec<String>,
-    /// What befell requests.
-    pub(crate) troubles: usize,
+    /// What befell requests, and how often.
+    pub(crate) troubles: BTreeMap<String, usize>,
 }
 
 /// A task at a vendor.
@@ -98,7 +98,11 @@ pub(crate) struct Record {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
-    Answer { status: u16, headers: HeaderMap, body: Bytes },
+    Answer {
+        status: u16,
+        headers: HeaderMap,
+        body: Bytes,
+    },
     /// The connection broke before the answer was there.
     Broken(String),
     /// The caller hung up.
@@ -143,12 +147,16 @@ impl World {
     pub(crate) fn trouble(&self, service: Service, now: u64) -> Option<Trouble> {
         let books = &mut *self.books();
         let dice = &mut books.dice[service as usize];
-        let spell = self.plan.weather[service as usize].spells.iter().find(|spell| spell.window.has(now))?;
+        let spell = self.plan.weather[service as usize]
+            .spells
+            .iter()
+            .find(|spell| spell.window.has(now))?;
         if dice.u8(0..100) >= spell.chance {
             return None;
         }
-        books.troubles += 1;
-        Some(spell.trouble.unwrap_or_else(|| Trouble::drawn(dice)))
+        let trouble = spell.trouble.unwrap_or_else(|| Trouble::drawn(dice));
+        *books.troubles.entry(trouble.name()).or_default() += 1;
+        Some(trouble)
     }
 
     /// A number below this one, by chance.
@@ -212,7 +220,12 @@ impl Record {
     pub(crate) fn line(&self) -> String {
         let what = if self.call.is_look { "look" } else { self.call.verb.action };
         let took = self.ended - self.began;
-        format!("call {}: {what} {} -> {} after {took} ms", self.call.number, self.key, self.told.word())
+        format!(
+            "call {}: {what} {} -> {} after {took} ms",
+            self.call.number,
+            self.key,
+            self.told.word()
+        )
     }
 }
 
