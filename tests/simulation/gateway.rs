@@ -129,7 +129,7 @@ impl House {
     /// Serves until all is over, or this gateway's time has come.
     async fn live(&self, world: &World, end: Option<&GatewayEnd>, stop: &CancellationToken) {
         let shutdown = stop.child_token();
-        let serving = self.serve(shutdown.clone());
+        let serving = self.serve(shutdown.clone(), Duration::from_millis(world.plan.drain()));
         tokio::pin!(serving);
         let Some(end) = end else { return serving.await };
         if timeout(Duration::from_millis(end.window.from - now()), &mut serving).await.is_ok() {
@@ -147,9 +147,9 @@ impl House {
         }
     }
 
-    async fn serve(&self, shutdown: CancellationToken) {
+    async fn serve(&self, shutdown: CancellationToken, drain: Duration) {
         let door = Door(TcpListener::bind(("0.0.0.0", PORT)).await.unwrap());
-        server::run(door, self.gateway.clone(), ServerLimits::default(), shutdown, DRAIN).await;
+        server::run(door, self.gateway.clone(), ServerLimits::default(), shutdown, drain).await;
         self.keyring.log_out(LOGOUT).await;
     }
 
@@ -317,8 +317,6 @@ impl Service<Outbound> for Mutated {
     }
 }
 
-/// Longer than any call may take, so that a clean end breaks none.
-const DRAIN: Duration = Duration::from_secs(60);
 /// As the real program.
 const LOGOUT: Duration = Duration::from_secs(3);
 /// A login may be on its way when everything else has ended, and ends by itself.

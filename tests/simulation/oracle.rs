@@ -135,18 +135,15 @@ fn was_disturbed(record: &Record, plan: &Plan, until: u64) -> bool {
         .iter()
         .any(|fault| fault.between == (gateway, CALLERS) && fault.window.meets(lifetime));
     let by_an_end = plan.gateway_ends.iter().filter(|end| end.gateway == record.gateway).any(|end| {
-        // A clean end only breaks what comes when it has begun; everything before is answered.
-        let hurts = if end.clean {
-            Window {
-                from: end.window.from.saturating_sub(AROUND_MS),
-                // What was under way may hold up the new beginning.
-                to: end.window.to + plan.deadline + MAX_WAIT_MS,
-            }
-            .has(record.began)
-        } else {
-            end.window.meets(lifetime)
+        if !end.clean {
+            return end.window.meets(lifetime);
+        }
+        // A clean end only hurts what comes when it has begun; everything before is answered.
+        let away = Window {
+            from: end.window.from.saturating_sub(AROUND_MS),
+            to: end.window.to.max(end.window.from + plan.drain() + LOGOUT_MS) + AROUND_MS,
         };
-        hurts
+        away.has(record.began)
     });
     by_the_network || by_an_end
 }
@@ -223,5 +220,5 @@ static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../.
 const SLACK_MS: u64 = 1_000;
 /// What happens to a connection is noticed a little earlier or later.
 const AROUND_MS: u64 = 300;
-/// The longest that a caller wants to wait.
-const MAX_WAIT_MS: u64 = 6_000;
+/// What a gateway takes to end its sessions.
+const LOGOUT_MS: u64 = 3_000;

@@ -362,6 +362,13 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// How long a gateway that is asked to end may take: as long as any call, so that none is broken.
+    pub(crate) fn drain(&self) -> u64 {
+        self.deadline + MAX_WAIT_MS + 2_000
+    }
+}
+
 fn callers(dice: &mut Rng, gateways: usize, calm: u64) -> Vec<CallerPlan> {
     let mut number = 0;
     let mut callers = Vec::new();
@@ -386,7 +393,7 @@ fn callers(dice: &mut Rng, gateways: usize, calm: u64) -> Vec<CallerPlan> {
                 verb,
                 is_look: verb.shows && dice.u8(0..100) < 10,
                 fate,
-                wait: (dice.u8(0..100) < 25).then(|| dice.u64(1..=6)),
+                wait: (dice.u8(0..100) < 25).then(|| dice.u64(1..=MAX_WAIT_MS / 1_000)),
                 hangs_up: (dice.u8(0..100) < 8).then(|| dice.u64(0..1_500)),
                 settles_in: dice.u64(100..3_000),
                 by_job: dice.bool(),
@@ -447,3 +454,6 @@ fn window(dice: &mut Rng, calm: u64, length: std::ops::Range<u64>) -> Window {
 fn pick<'a, T>(dice: &mut Rng, all: &'a [T]) -> &'a T {
     &all[dice.usize(0..all.len())]
 }
+
+/// The longest that a caller wants to wait.
+const MAX_WAIT_MS: u64 = 6_000;
