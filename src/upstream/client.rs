@@ -42,7 +42,7 @@ use super::connect::Connector;
 use super::credentials::Applied;
 use super::failure::{self, Missed};
 use super::network::{Network, System};
-use super::pool::{MAX_REPLY_HEAD_BYTES, Pool};
+use super::pool::{Broken, MAX_REPLY_HEAD_BYTES, Pool};
 use crate::layer::Exchange;
 use crate::model::call::{UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
@@ -269,33 +269,29 @@ impl UpstreamClient {
             Err(broken) => {
                 // Cut short by the caller's deadline, silence says little about the vendor.
                 let cut = limit < limits.timeout.min(SILENCE);
-                Err(Missed::exchange(broken, was_kept, limit, cut))
+                Err(Missed::exchange(broken, was_kept, limit, cut, limits.max_reply_bytes))
             }
         }
     }
 
     /// Is it a head that an answer to the request can have?
-    fn fits(&self, response: &Response<Incoming>) -> Result<(), GatewayError> {
+    fn fits(&self, response: &Response<Incoming>) -> Result<(), Broken> {
         let (status, headers) = (response.status(), response.headers());
         if status.is_informational() {
-            return Err(failure::not_an_answer(
-                "the vendor switched to another protocol without being asked",
-            ));
+            return Err(Broken::Unfit("the vendor switched to another protocol without being asked"));
         }
         // hyper bounds its buffer only roughly: it may read, and then accept, up to twice of that.
         let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if size > MAX_REPLY_HEAD_BYTES {
-            return Err(failure::not_an_answer("the head of the vendor's answer is too large"));
+            return Err(Broken::Unfit("the head of the vendor's answer is too large"));
         }
         // Two ways to say where the answer ends are a sign of something in between that sees another end (RFC 9112 section 6.3).
         if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-            return Err(failure::not_an_answer(
-                "the vendor's answer has both a length and a transfer coding",
-            ));
+            return Err(Broken::Unfit("the vendor's answer has both a length and a transfer coding"));
         }
-        let limit = self.inner.limits.max_reply_bytes;
-        if usize::try_from(response.body().size_hint().lower()).map_or(true, |announced| announced > limit) {
-            return Err(failure::too_large(limit));
+        let announced = usize::try_from(response.body().size_hint().lower());
+        if announced.map_or(true, |announced| announced > self.inner.limits.max_reply_bytes) {
+            return Err(Broken::TooLarge);
         }
         Ok(())
     }

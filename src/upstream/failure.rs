@@ -31,7 +31,8 @@ pub(super) struct Missed {
     pub(super) error: GatewayError,
     /// What it means for another attempt.
     pub(super) miss: Miss,
-    /// Was it taskgate's own doing: its limits, its mapping, the caller's time? Then it says nothing about the vendor.
+    /// Does it say nothing about how the vendor is: taskgate's limits or mapping, the caller's time, a certificate that only people
+    /// can mend?
     pub(super) own: bool,
 }
 
@@ -86,14 +87,18 @@ impl Missed {
         Self {
             error: error.with_internal(chain(failure)),
             miss,
-            own: matches!(failure, ConnectFailure::Tcp(error) if is_own_limit(error)),
+            own: miss == Miss::Refused || matches!(failure, ConnectFailure::Tcp(error) if is_own_limit(error)),
         }
     }
 
     /// The exchange on a connection broke. `kept`: it was one that had been kept; `limit`: how long it could take; `cut`: that was
-    /// too short to say something about the vendor.
-    pub(super) fn exchange(broken: Broken, kept: bool, limit: Duration, cut: bool) -> Self {
-        let own = cut && matches!(broken, Broken::Time { .. });
+    /// too short to say something about the vendor; `most`: so much of an answer is read.
+    pub(super) fn exchange(broken: Broken, kept: bool, limit: Duration, cut: bool, most: usize) -> Self {
+        let own = match &broken {
+            Broken::Time { .. } => cut,
+            Broken::TooLarge => true,
+            Broken::Body(_) | Broken::Flood | Broken::Lost(_) | Broken::Unfit(_) | Broken::Unsent(_) => false,
+        };
         let (error, miss) = match broken {
             Broken::Unsent(error) => {
                 let detail = "the connection to the vendor broke before the request was sent";
@@ -109,7 +114,8 @@ impl Missed {
                 let error = GatewayError::new(Reason::VendorUnreachable, detail).with_metadata("timeout_ms", ms);
                 (error, Miss::Refused)
             }
-            Broken::Unfit(error) => (error, Miss::Sent),
+            Broken::TooLarge => (too_large(most), Miss::Sent),
+            Broken::Unfit(detail) => (not_an_answer(detail), Miss::Sent),
             Broken::Body(error) => (of_body(error.as_ref()), Miss::Sent),
         };
         Self {
@@ -132,8 +138,8 @@ impl Missed {
         };
         Self {
             error: told.with_internal(chain(error)),
+            own: miss == Miss::Refused,
             miss,
-            own: false,
         }
     }
 }
@@ -173,7 +179,7 @@ fn timed_out(limit: Duration) -> GatewayError {
 }
 
 /// The answer is larger than what is read of it.
-pub(super) fn too_large(limit: usize) -> GatewayError {
+fn too_large(limit: usize) -> GatewayError {
     GatewayError::new(
         Reason::BadVendorResponse,
         format!("the vendor's answer is larger than {limit} bytes"),
@@ -182,7 +188,7 @@ pub(super) fn too_large(limit: usize) -> GatewayError {
 }
 
 /// A head that is valid and still no answer to the request.
-pub(super) fn not_an_answer(detail: &str) -> GatewayError {
+fn not_an_answer(detail: &str) -> GatewayError {
     GatewayError::new(Reason::BadVendorResponse, detail)
 }
 

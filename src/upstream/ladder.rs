@@ -47,9 +47,9 @@ pub(super) struct Ladder {
     backoff: Backoff,
 }
 
-/// What a request belongs to.
+/// On which terms a request may be repeated.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Aim<'a> {
+pub(super) struct Terms<'a> {
     /// What may be repeated.
     pub(super) route: &'a Route,
     /// When all has to be over.
@@ -62,10 +62,10 @@ pub(super) struct Aim<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     /// It answered, with this status.
-    Answered(StatusCode),
-    /// Nothing: it was not reached for a reason of taskgate's own.
+    Answered(u16),
+    /// Nothing: for a reason of taskgate's own, or one that time does not mend.
     Local,
-    /// It did not answer, or not in HTTP.
+    /// It was not there, did not answer, or not in HTTP.
     VendorSilent,
 }
 
@@ -116,7 +116,7 @@ impl Ladder {
         client: &UpstreamClient,
         request: UpstreamRequest,
         applied: Applied,
-        aim: Aim<'_>,
+        terms: Terms<'_>,
         pass: &impl Pass,
     ) -> Result<Exchange, GatewayError> {
         let begun = Instant::now();
@@ -126,14 +126,14 @@ impl Ladder {
         let mut told: Option<Told> = None;
         let (mut repetitions, mut was_limited) = (0, false);
         loop {
-            if let Err(refused) = pass.attempt(aim.deadline).await {
+            if let Err(refused) = pass.attempt(terms.deadline).await {
                 return told.map_or(Err(refused), |told| told.result);
             }
             let start = Instant::now();
-            let attempted = client.attempt(&prepared, aim.deadline, way).await;
-            metrics::vendor_call_ended(&self.provider, &aim.route.action, start.elapsed());
+            let attempted = client.attempt(&prepared, terms.deadline, way).await;
+            metrics::vendor_call_ended(&self.provider, &terms.route.action, start.elapsed());
             pass.observed(sign(&attempted));
-            let next = rung(&attempted, aim.route).filter(|(rung, _)| *rung != Rung::Limited || !was_limited);
+            let next = rung(&attempted, terms.route).filter(|(rung, _)| *rung != Rung::Limited || !was_limited);
             let heard = attempted.as_ref().map_or_else(|missed| missed.miss == Miss::Sent, |_| true);
             let result = match attempted {
                 Ok(exchange) => Ok(Exchange {
@@ -154,15 +154,15 @@ impl Ladder {
                 // On top of what was asked for, so that not all come back at the same moment.
                 Rung::Limited | Rung::Lost | Rung::Unavailable | Rung::Unsent => asked + self.backoff.before(repetitions),
             };
-            if repetitions >= MOST || Instant::now() + wait >= aim.deadline {
+            if repetitions >= MOST || Instant::now() + wait >= terms.deadline {
                 return last.result;
             }
             if rung != Rung::Stale && !self.budget.withdraw() {
                 metrics::vendor_retry_withheld(&self.provider, rung);
                 return last.result;
             }
-            if matches!(rung, Rung::Lost | Rung::Unavailable) && !aim.route.is_look() {
-                aim.doubt.raise(|| open(&last.result));
+            if matches!(rung, Rung::Lost | Rung::Unavailable) && !terms.route.is_look() {
+                terms.doubt.raise(|| open(&last.result));
             }
             if !wait.is_zero() {
                 sleep(wait).await;
@@ -196,7 +196,7 @@ fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<(Rung, Du
         }
     };
     let is_gone = matches!(exchange.reply.status.as_u16(), 502..=504);
-    if !route.limited_before_acting && !(may_repeat && is_gone) {
+    if !(route.limited_before_acting || may_repeat && is_gone) {
         return None;
     }
     // The status alone says little: some vendors have one for all that goes wrong.
@@ -221,7 +221,7 @@ fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<(Rung, Du
 
 fn sign(attempted: &Result<Exchange, Missed>) -> Sign {
     match attempted {
-        Ok(exchange) => Sign::Answered(exchange.reply.status),
+        Ok(exchange) => Sign::Answered(exchange.reply.status.as_u16()),
         Err(missed) if missed.own => Sign::Local,
         Err(_) => Sign::VendorSilent,
     }

@@ -16,7 +16,7 @@ use tower::Service;
 
 use super::client::{ClientError, UpstreamClient};
 use super::credentials::{Applier, Keyring};
-use super::ladder::{Aim, Ladder};
+use super::ladder::{Ladder, Terms};
 use crate::layer::{Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -107,12 +107,12 @@ impl ProviderService {
         let _permit = lane.room.try_acquire().map_err(|_| busy(lane.in_flight))?;
         let _counted = metrics::vendor_call_begins(&lane.provider);
         let (route, doubt) = (Arc::clone(&outbound.route), outbound.context.doubt.clone());
-        let aim = Aim {
+        let terms = Terms {
             route: &route,
             deadline: outbound.context.deadline,
             doubt: &doubt,
         };
-        let send = |request, applied| lane.ladder.run(client, request, applied, aim, &());
+        let send = |request, applied| lane.ladder.run(client, request, applied, terms, &());
         let result = match &lane.applier {
             Some(applier) => applier.exchange(outbound, send).await,
             None => send(outbound.request, client.fixed()).await,

@@ -30,10 +30,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connect::{BoxError, ConnectFailure, Connected, Connector};
-use super::failure;
 use super::meter::Meter;
 use super::network::Transport;
-use crate::model::error::GatewayError;
 
 /// The connections of one provider.
 #[derive(Debug)]
@@ -52,17 +50,20 @@ struct Shelf(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// The longest idle first.
+    #[expect(clippy::vec_box, reason = "they are moved in and out while the lock is held")]
     idle: Vec<Box<Kept>>,
     /// Is somebody there who closes what is idle for too long?
     tended: bool,
     tasks: JoinSet<()>,
 }
 
+type Http1 = http1::Connection<TokioIo<Box<dyn Transport>>, Full<Bytes>>;
+
 /// One connection.
 pub(super) struct Kept {
     sender: http1::SendRequest<Full<Bytes>>,
     /// Nothing once it has ended.
-    connection: Option<http1::Connection<TokioIo<Box<dyn Transport>>, Full<Bytes>>>,
+    connection: Option<Http1>,
     meter: Arc<Meter>,
     /// One timer for all exchanges: moving it to a later time costs next to nothing.
     alarm: Pin<Box<Sleep>>,
@@ -83,8 +84,10 @@ pub(super) enum Broken {
         /// Can anything have left?
         sent: bool,
     },
-    /// The head was read and is none that the request can have.
-    Unfit(GatewayError),
+    /// The answer is larger than what is read of one.
+    TooLarge,
+    /// The head was read and is none that the request can have, in these words.
+    Unfit(&'static str),
     /// The head was read and the rest was not.
     Body(BoxError),
 }
@@ -213,7 +216,7 @@ impl Kept {
         mut request: Request<Full<Bytes>>,
         until: Instant,
         limit: usize,
-        fits: impl FnOnce(&Response<Incoming>) -> Result<(), GatewayError>,
+        fits: impl FnOnce(&Response<Incoming>) -> Result<(), Broken>,
     ) -> Result<Response<Bytes>, Broken> {
         let before = self.meter.written();
         let meter = Arc::clone(&self.meter);
@@ -233,11 +236,11 @@ impl Kept {
             Err(Halt::Flood) => return Err(Broken::Flood),
             Err(Halt::Time) => return Err(Broken::Time { sent }),
         };
-        fits(&response).map_err(Broken::Unfit)?;
+        fits(&response)?;
         let (head, body) = response.into_parts();
         match self.drive(Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(Response::from_parts(head, body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Broken::Unfit(failure::too_large(limit))),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Broken::TooLarge),
             Ok(Err(error)) => Err(Broken::Body(error)),
             Err(Halt::Flood) => Err(Broken::Flood),
             Err(Halt::Time) => Err(Broken::Time { sent: true }),
@@ -284,7 +287,6 @@ impl Kept {
     }
 
     /// Closes the connection politely, as far as that needs no waiting: TLS says goodbye.
-    #[expect(clippy::boxed_local, reason = "it is moved about in its box")]
     fn end(self: Box<Self>) {
         let Self { sender, connection, .. } = *self;
         drop(sender);

@@ -85,10 +85,8 @@ fn table() -> Arc<RouteTable> {
     let reply = r#"{ "type": "object", "properties": { "state": { "type": "string" } } }"#;
     let text = routes();
     let sources = Sources::memory([("routes.yaml", text.as_str()), ("request.json", request), ("reply.json", reply)]);
-    match compile(&sources, "routes.yaml", &Environment::default()) {
-        Ok(compiled) => compiled.table,
-        Err(rejected) => panic!("{}", rejected.faults.render(&rejected.files)),
-    }
+    let compiled = compile(&sources, "routes.yaml", &Environment::default());
+    compiled.map_err(|rejected| rejected.faults.render(&rejected.files)).unwrap().table
 }
 
 /// The way to the vendor over a network.

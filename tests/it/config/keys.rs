@@ -35,6 +35,24 @@ fn keys_and_words() {
 "#,
     );
     check(
+        &[("        request:\n", "        repeat: same-key\n        request:\n")],
+        r#"error: routes.yaml:23:17: providers.acme.actions.stop.repeat: `same-key`, but the request has no key
+   |
+23 |         repeat: same-key
+   |                 ^^^^^^^^
+   |
+   = hint: the key is `${call.uuid}`: it is the same each time the request of a call is sent
+"#,
+    );
+    check(
+        &[("        request:\n", "        limited_before_acting: maybe\n        request:\n")],
+        r#"error: routes.yaml:23:32: providers.acme.actions.stop.limited_before_acting: expected `true` or `false`, found the text `maybe`
+   |
+23 |         limited_before_acting: maybe
+   |                                ^^^^^
+"#,
+    );
+    check(
         &[("state: stopping", "state: halting")],
         r#"error: routes.yaml:35:51: providers.acme.actions.stop.reply.outcome[1].state: unknown value `halting`
    |
