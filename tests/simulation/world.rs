@@ -178,6 +178,11 @@ impl Books {
         key
     }
 
+    /// How many tasks a vendor took twice.
+    pub(crate) fn repeated(&self) -> usize {
+        self.tasks.values().filter(|task| task.taken > 1).count()
+    }
+
     /// What has been logged, as one number.
     pub(crate) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
