@@ -25,7 +25,7 @@ use crate::mapping::request::RequestTemplate;
 use crate::mapping::template::Template;
 use crate::model::answer::{Success, TaskState};
 use crate::model::reason::Reason;
-use crate::route::{Repeat, Route};
+use crate::route::{Allowance, Repeat, Route};
 use crate::schema::{RequestSchema, Schema};
 
 /// Compiles the actions of one provider.
@@ -54,7 +54,7 @@ pub(super) struct RouteCompiler<'a, 's> {
 
 impl RouteCompiler<'_, '_> {
     /// Compiles an action; `None` where it has faults, which have been noted.
-    pub(super) fn route(&mut self, action: &Action, faults: Arc<FaultTable>) -> Option<Route> {
+    pub(super) fn route(&mut self, action: &Action, faults: Arc<FaultTable>, allowances: Vec<Arc<Allowance>>) -> Option<Route> {
         let path = &action.place.path;
         let document = action
             .schema
@@ -92,6 +92,7 @@ impl RouteCompiler<'_, '_> {
             request: request?,
             reply: reply?,
             settings: Arc::clone(&self.settings),
+            allowances,
             pursuit: pursuit?,
         })
     }

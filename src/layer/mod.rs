@@ -100,6 +100,20 @@ pub enum CredentialUse {
     Renewed,
 }
 
+/// What a request is to its vendor: which limits it has, and whether it may find out if the vendor is back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aim {
+    /// It acts on a task that could be looked at first.
+    #[default]
+    Act,
+    /// It acts, and nobody can look.
+    ActUnseen,
+    /// It asks what became of a job, and changes nothing.
+    Ask,
+    /// It looks at a task, and changes nothing.
+    Look,
+}
+
 /// A call at one stage.
 #[derive(Clone, Debug)]
 pub struct Staged<T> {
@@ -144,6 +158,8 @@ pub struct Outbound {
     pub provider: Arc<Provider>,
     /// By which route.
     pub route: Arc<Route>,
+    /// What for.
+    pub aim: Aim,
     /// What goes.
     pub request: UpstreamRequest,
     /// As whom.

@@ -166,7 +166,7 @@ fn to_http(spoken: &Spoken, request_id: &str) -> Response<Full<Bytes>> {
 }
 
 /// The answer to a HEAD: the head of that to a GET (RFC 9110 section 9.3.2).
-fn without_content(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+pub(crate) fn without_content(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let length = http_body::Body::size_hint(response.body()).lower();
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     *response.body_mut() = Full::default();

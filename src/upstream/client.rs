@@ -384,5 +384,5 @@ const RESERVED: [HeaderName; 11] = [
     VIA,
 ];
 
-/// A healthy vendor answers within a second or two.
-const SILENCE: Duration = Duration::from_secs(5);
+/// A healthy vendor answers within a second or two; who does not for so long is silent, even where the call had no more time.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);

@@ -67,6 +67,8 @@ enum Keeper {
 #[derive(Debug)]
 struct KeptSession {
     plan: Arc<SessionPlan>,
+    /// Whom the login's https trusts.
+    trust: Trust,
     session: Session,
     client: UpstreamClient,
 }
@@ -77,6 +79,18 @@ impl Keyring {
     /// # Errors
     /// [`ClientError`] where the client of a login cannot be made.
     pub fn new(table: &RouteTable, via: &str, network: Arc<dyn Network>) -> Result<Self, ClientError> {
+        let nothing = Self {
+            by_name: HashMap::new(),
+            network,
+        };
+        nothing.renewed(table, via)
+    }
+
+    /// The credentials of all providers of another table. Those that are the same keep their state: nobody logs in anew.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn renewed(&self, table: &RouteTable, via: &str) -> Result<Self, ClientError> {
         let connections: Vec<&Connection> = table
             .providers
             .values()
@@ -89,10 +103,36 @@ impl Keyring {
             if let Some(name) = name(&connection.credentials)
                 && !by_name.contains_key(name)
             {
-                by_name.insert(name.to_owned(), Arc::new(Keeper::new(connection, via, &network)?));
+                let kept = self.by_name.get(name).filter(|keeper| keeper.is_of(connection));
+                let keeper = match kept {
+                    Some(keeper) => Arc::clone(keeper),
+                    None => Arc::new(Keeper::new(connection, via, &self.network)?),
+                };
+                by_name.insert(name.to_owned(), keeper);
             }
         }
-        Ok(Self { by_name, network })
+        Ok(Self {
+            by_name,
+            network: Arc::clone(&self.network),
+        })
+    }
+
+    /// Do both keep the same state for the credentials of this connection?
+    #[must_use]
+    pub fn agrees(&self, other: &Self, connection: &Connection) -> bool {
+        let keeper = |ring: &Self| name(&connection.credentials).and_then(|name| ring.by_name.get(name).map(Arc::as_ptr));
+        keeper(self) == keeper(other)
+    }
+
+    /// Those credentials that the other ring does not have.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let gone = |(name, keeper): &(&String, &Arc<Keeper>)| !other.by_name.get(*name).is_some_and(|other| Arc::ptr_eq(keeper, other));
+        let by_name = self.by_name.iter().filter(gone);
+        Self {
+            by_name: by_name.map(|(name, keeper)| (name.clone(), Arc::clone(keeper))).collect(),
+            network: Arc::clone(&self.network),
+        }
     }
 
     /// The network that its logins are reached over, and the providers as well.
@@ -129,6 +169,16 @@ impl Keyring {
     }
 }
 
+/// Whom a login trusts.
+fn trust_of_login(provider: &Connection) -> Trust {
+    // An appliance shows one certificate for both; an identity service elsewhere has the public authorities.
+    if logs_in_at_home(provider) {
+        provider.trust.clone()
+    } else {
+        Trust::default()
+    }
+}
+
 fn name(credentials: &Credentials) -> Option<&str> {
     match credentials {
         Credentials::Basic(plan) => Some(&plan.name),
@@ -150,6 +200,16 @@ fn logs_in_at_home(connection: &Connection) -> bool {
 }
 
 impl Keeper {
+    /// Would the keeper of this connection's credentials do the same?
+    fn is_of(&self, provider: &Connection) -> bool {
+        match (self, &provider.credentials) {
+            (Self::Basic { plan, .. }, Credentials::Basic(other)) => plan == other,
+            (Self::Session(kept), Credentials::Session(other)) => kept.plan == *other && kept.trust == trust_of_login(provider),
+            (Self::Stateless(credentials), other) => credentials == other,
+            (Self::Basic { .. } | Self::Session(_), _) => false,
+        }
+    }
+
     fn new(provider: &Connection, via: &str, network: &Arc<dyn Network>) -> Result<Self, ClientError> {
         Ok(match &provider.credentials {
             Credentials::Basic(plan) => Self::Basic {
@@ -160,12 +220,7 @@ impl Keeper {
                 let connection = Connection {
                     endpoint: plan.endpoint.clone(),
                     credentials: Credentials::None,
-                    // An appliance shows one certificate for both; an identity service elsewhere has the public authorities.
-                    trust: if logs_in_at_home(provider) {
-                        provider.trust.clone()
-                    } else {
-                        Trust::default()
-                    },
+                    trust: trust_of_login(provider),
                 };
                 // Logins are rare: a kept connection would mostly be found closed.
                 let limits = Limits {
@@ -181,6 +236,7 @@ impl Keeper {
                 Self::Session(Box::new(KeptSession {
                     session: Session::new(&plan.name, plan.remember, Arc::new(log_in), network.seed()),
                     plan: Arc::clone(plan),
+                    trust: connection.trust,
                     client,
                 }))
             }

@@ -67,6 +67,10 @@ impl Missed {
                 unreachable("the name of the vendor's host leads to no address for now"),
                 Miss::Unsent,
             ),
+            ConnectFailure::Tcp(error) if is_own_limit(error) => {
+                let detail = "taskgate has no connections left to open; nothing was sent";
+                (GatewayError::new(Reason::Overloaded, detail), Miss::Unsent)
+            }
             ConnectFailure::Tcp(_) => (unreachable("no connection to the vendor could be made"), Miss::Unsent),
             ConnectFailure::Timeout(limit) => {
                 let ms = millis(*limit);
@@ -160,8 +164,9 @@ fn of_body(error: &(dyn Error + 'static)) -> GatewayError {
 
 /// Is it a limit of this machine: its open files, its ports?
 fn is_own_limit(error: &io::Error) -> bool {
-    // ENFILE, EMFILE and EADDRNOTAVAIL of Linux, errno(3): they have no kind of their own.
-    matches!(error.raw_os_error(), Some(23 | 24 | 99))
+    // ENFILE and EMFILE of Linux, errno(3): they have no kind of their own.
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// The deadline of the caller passed before the request was handed to a connection.
@@ -218,4 +223,26 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The numbers of POSIX systems for "too many open files", of the system and of the process; the library has no name for them.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_our_own_is_not_the_vendors() {
+        for (cause, expected) in [
+            (io::Error::from_raw_os_error(EMFILE), Reason::Overloaded),
+            (io::Error::from_raw_os_error(ENFILE), Reason::Overloaded),
+            (io::ErrorKind::AddrNotAvailable.into(), Reason::Overloaded),
+            (io::ErrorKind::ConnectionRefused.into(), Reason::VendorUnreachable),
+        ] {
+            let missed = Missed::connect(&ConnectFailure::Tcp(cause));
+            assert_eq!((missed.error.reason, missed.own), (expected, expected == Reason::Overloaded));
+        }
+    }
 }

@@ -27,10 +27,12 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 
+use super::breaker::Sign;
 use super::budget::{Backoff, Budget};
 use super::client::{UpstreamClient, Way};
 use super::credentials::Applied;
 use super::failure::{Miss, Missed};
+use super::gate::Pass;
 use crate::layer::{Doubt, Exchange};
 use crate::mapping::fault::retry_after;
 use crate::model::call::UpstreamRequest;
@@ -56,38 +58,8 @@ pub(super) struct Terms<'a> {
     pub(super) deadline: Instant,
     /// What earlier requests of the call left open.
     pub(super) doubt: &'a Doubt,
-}
-
-/// What an attempt says about the vendor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
-    /// It answered, with this status.
-    Answered(u16),
-    /// Nothing: for a reason of taskgate's own, or one that time does not mend.
-    Local,
-    /// It was not there, did not answer, or not in HTTP.
-    VendorSilent,
-}
-
-/// Who lets attempts in, and hears what became of them.
-pub(super) trait Pass: Sync {
-    /// May an attempt be made now? Called before each.
-    ///
-    /// # Errors
-    /// Where it may not; nothing has been sent by this attempt.
-    fn attempt(&self, deadline: Instant) -> impl Future<Output = Result<(), GatewayError>> + Send;
-
-    /// Called after each.
-    fn observed(&self, sign: Sign);
-}
-
-/// Everybody is let in, and nobody listens.
-impl Pass for () {
-    async fn attempt(&self, _: Instant) -> Result<(), GatewayError> {
-        Ok(())
-    }
-
-    fn observed(&self, _: Sign) {}
+    /// Lets attempts in, and hears what became of them.
+    pub(super) pass: &'a Pass<'a>,
 }
 
 /// What is told, should it stay at that.
@@ -116,8 +88,7 @@ impl Ladder {
         client: &UpstreamClient,
         request: UpstreamRequest,
         applied: Applied,
-        terms: Terms<'_>,
-        pass: &impl Pass,
+        terms: &Terms<'_>,
     ) -> Result<Exchange, GatewayError> {
         let begun = Instant::now();
         let prepared = client.prepare(request, applied)?;
@@ -126,13 +97,13 @@ impl Ladder {
         let mut told: Option<Told> = None;
         let (mut repetitions, mut was_limited) = (0, false);
         loop {
-            if let Err(refused) = pass.attempt(terms.deadline).await {
+            if let Err(refused) = terms.pass.attempt(terms.deadline).await {
                 return told.map_or(Err(refused), |told| told.result);
             }
             let start = Instant::now();
             let attempted = client.attempt(&prepared, terms.deadline, way).await;
             metrics::vendor_call_ended(&self.provider, &terms.route.action, start.elapsed());
-            pass.observed(sign(&attempted));
+            terms.pass.observed(sign(&attempted, terms.pass));
             let next = rung(&attempted, terms.route).filter(|(rung, _)| *rung != Rung::Limited || !was_limited);
             let heard = attempted.as_ref().map_or_else(|missed| missed.miss == Miss::Sent, |_| true);
             let result = match attempted {
@@ -219,11 +190,11 @@ fn rung(attempted: &Result<Exchange, Missed>, route: &Route) -> Option<(Rung, Du
     }
 }
 
-fn sign(attempted: &Result<Exchange, Missed>) -> Sign {
+fn sign(attempted: &Result<Exchange, Missed>, pass: &Pass<'_>) -> Sign {
     match attempted {
         Ok(exchange) => Sign::Answered(exchange.reply.status.as_u16()),
         Err(missed) if missed.own => Sign::Local,
-        Err(_) => Sign::VendorSilent,
+        Err(missed) => pass.sign(&missed.error),
     }
 }
 

@@ -14,7 +14,7 @@ use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::sources::Sources;
 use taskgate::layer::dispatch::Dispatch;
-use taskgate::layer::{CallContext, CallCredentials, CredentialUse, Doubt, Exchange, Outbound};
+use taskgate::layer::{Aim, CallContext, CallCredentials, CredentialUse, Doubt, Exchange, Outbound};
 use taskgate::model::answer::Outcome;
 use taskgate::model::call::UpstreamRequest;
 use taskgate::model::error::GatewayError;
@@ -124,6 +124,7 @@ impl Rig {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let outbound = Outbound {
+            aim: if action == "look" { Aim::Look } else { Aim::Act },
             context: CallContext {
                 request_id: "r-1".into(),
                 deadline: Instant::now() + time,

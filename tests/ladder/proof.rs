@@ -91,7 +91,7 @@ async fn a_safe_route_goes_again_and_no_other() {
 #[tokio::test(start_paused = true)]
 async fn closed_by_the_vendor_while_it_was_kept() {
     // The end is seen when it is lent, just before something is written, or just after.
-    let mut stale = 0;
+    let (mut stale, mut lent) = (0, 0);
     for readings in 0..8 {
         let closing = Script {
             end: End::ClosedAfter(readings),
@@ -101,6 +101,7 @@ async fn closed_by_the_vendor_while_it_was_kept() {
         let _local = metrics::set_default_local_recorder(&recorder);
         let rig = Rig::new([Line::Up(closing), Line::Up(Script::fine())]);
         assert_eq!(short(&rig.call("stop").await), "200");
+        let was_kept = rig.seen().open == 1;
         let result = rig.call("stop").await;
         check(&readings.to_string(), &rig, 1, &result);
         let (seen, retried) = (rig.seen(), recorder.handle().render().contains(r#"why="stale""#));
@@ -109,7 +110,9 @@ async fn closed_by_the_vendor_while_it_was_kept() {
         assert_eq!(result.is_err(), reused, "{readings}: {result:?}");
         assert!(!(retried && reused), "{readings}");
         stale += usize::from(retried);
+        lent += usize::from(was_kept && !reused && !retried);
     }
+    assert!(lent > 0, "some end was seen when it was lent: that is no attempt");
     assert!(stale > 0, "some end was seen in between");
 }
 

@@ -36,7 +36,7 @@ async fn refused_for_a_moment() {
 async fn our_own_limits_are_not_tried_against() {
     // EMFILE
     let rig = Rig::new([Line::Errno(24)]);
-    assert_eq!(short(&rig.call("stop").await), "VENDOR_UNREACHABLE not_done");
+    assert_eq!(short(&rig.call("stop").await), "OVERLOADED not_done");
     assert_eq!(rig.seen().attempts.len(), 1);
 }
 

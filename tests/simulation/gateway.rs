@@ -26,6 +26,7 @@ use taskgate::route::RouteTable;
 use taskgate::server::{self, Listener, ServerLimits};
 use taskgate::stack::{self, Gateway, StackLimits};
 use taskgate::upstream::credentials::Keyring;
+use taskgate::upstream::health::Gates;
 use taskgate::upstream::network::{Network, NetworkFuture, Transport};
 use taskgate::upstream::policy::ProviderService;
 use tokio::time::{sleep, timeout};
@@ -106,10 +107,12 @@ impl House {
             gateway,
         });
         let keyring = Keyring::new(&table, via, network).unwrap();
+        let gates = Gates::new(&table);
         let mut ways = Vec::new();
         let mut by_name: HashMap<String, Way> = HashMap::new();
         for (name, provider) in &table.providers {
             let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).unwrap();
+            let way = way.through(gates.gate(name).unwrap().clone());
             ways.push(way.clone());
             by_name.insert(
                 name.clone(),

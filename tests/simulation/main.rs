@@ -76,6 +76,9 @@ fn storms(part: u64) {
     for seed in seeds.filter(|seed| seed % PARTS == part) {
         let outcome = run(seed, Mutant::None);
         count += 1;
+        if count % 250 == 0 {
+            println!("part {part}: {count} seeds so far");
+        }
         let books = outcome.world.books();
         if is_one {
             println!("{:#?}\n{}", outcome.world.plan, books.text());

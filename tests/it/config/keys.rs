@@ -140,7 +140,7 @@ error: routes.yaml:12:1: unknown key `xproviders`
 12 | xproviders:
    | ^^^^^^^^^^
    |
-   = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+   = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 "#,
     );
     check(
@@ -249,7 +249,7 @@ fn aliases_are_refused_before_they_grow() {
 2 | a: &a [x, x, x]
   | ^
   |
-  = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+  = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 
 error: routes.yaml:2:4: a[0]: anchor `&a`
   |
@@ -263,7 +263,7 @@ error: routes.yaml:3:1: unknown key `b`
 3 | b: &b [*a, *a, *a]
   | ^
   |
-  = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+  = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 
 error: routes.yaml:3:4: b[0]: anchor `&b`
   |
@@ -298,7 +298,7 @@ error: routes.yaml:4:1: unknown key `c`
 4 | c: [*b, *b, *b]
   | ^
   |
-  = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+  = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 
 error: routes.yaml:4:5: c[0]: alias `*b`
   |
