@@ -12,6 +12,10 @@ check:
 test *args:
     ./scripts/test {{ args }}
 
+# Many seeds of the simulated world: `just storms 10000`
+storms *args:
+    ./scripts/simulate-seeds {{ args }}
+
 # The benches; with arguments those that match: `just bench xml`
 bench *args:
     cargo bench --locked --bench taskgate -- {{ args }}

@@ -133,6 +133,7 @@ where
                     // Out of file descriptors, mostly: others have to end first.
                     tracing::warn!(error = %error, "connections cannot be accepted");
                     tokio::select! {
+                        biased;
                         () = shutdown.closed() => break,
                         () = tokio::time::sleep(ACCEPT_BACK_OFF) => continue,
                     }
@@ -187,6 +188,8 @@ where
     let connection = builder.serve_connection(TokioIo::new(wire), stage);
     tokio::pin!(connection);
     let ended = tokio::select! {
+        // Without it chance decides which is asked first, and a simulated run could not be had again.
+        biased;
         ended = connection.as_mut() => ended,
         () = shutdown.closed() => {
             connection.as_mut().graceful_shutdown();
@@ -206,6 +209,7 @@ where
         () = desk.idle(pace.idle) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
+                biased;
                 ended = connection => ended,
                 () = desk.idle(pace.write) => Ok(()),
             }

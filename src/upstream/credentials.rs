@@ -234,7 +234,7 @@ impl Keeper {
                     Box::pin(async move { login::log_in(&plan, &client).await }) as _
                 };
                 Self::Session(Box::new(KeptSession {
-                    session: Session::new(&plan.name, plan.remember, Arc::new(log_in)),
+                    session: Session::new(&plan.name, plan.remember, Arc::new(log_in), network.seed()),
                     plan: Arc::clone(plan),
                     trust: connection.trust,
                     client,

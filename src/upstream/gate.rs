@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fastrand::Rng;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
@@ -22,7 +23,6 @@ use super::breaker::{Breaker, Sign, State, Stop, Ticket};
 use super::client::SILENCE;
 use super::health::Health;
 use super::rate::Ledger;
-use super::session::fraction;
 use super::tls::TlsFault;
 use crate::layer::{Aim, Outbound};
 use crate::model::error::GatewayError;
@@ -51,6 +51,8 @@ pub(super) struct Inner {
 /// What is known of the provider.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// Moves the ends of pauses, so that a fleet does not come back in step.
+    chance: Rng,
     pub(super) breaker: Breaker,
     pub(super) health: Health,
 }
@@ -87,6 +89,7 @@ impl Gate {
                 waiting: AtomicUsize::new(0),
                 suspended: Notify::new(),
                 record: Mutex::new(Record {
+                    chance: Rng::new(),
                     breaker: Breaker::new(limits.breaker.clone(), now),
                     health: Health::default(),
                 }),
@@ -111,6 +114,11 @@ impl Gate {
             })
         };
         entered.await.inspect_err(|error| gate.refused(error))
+    }
+
+    /// Lets chance begin here.
+    pub(super) fn seed(&self, seed: u64) {
+        self.inner.record().chance.seed(seed);
     }
 
     /// For the document of `/status`.
@@ -263,9 +271,9 @@ impl Pass<'_> {
         let now = Instant::now();
         let ticket = *self.admitted.ticket();
         let change = {
-            let mut record = gate.record();
-            record.health.saw(sign, gate.limits.breaker.as_ref(), now);
-            record.breaker.report(ticket, sign, now, fraction)
+            let Record { chance, breaker, health } = &mut *gate.record();
+            health.saw(sign, gate.limits.breaker.as_ref(), now);
+            breaker.report(ticket, sign, now, || chance.f64())
         };
         if let Some(state) = change {
             gate.announce(state);

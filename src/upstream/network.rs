@@ -37,7 +37,7 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Refused, no route, and what else keeps a connection from being made. How long it may take is the caller's to say.
     fn connect(&self, address: SocketAddr) -> NetworkFuture<'_, Box<dyn Transport>>;
 
-    /// Where the chance in back-offs begins, for each provider anew. A simulation that wants to repeat itself says it.
+    /// Where the chance in back-offs and pauses begins, for each provider and login anew. A simulation that wants to repeat itself says it.
     fn seed(&self) -> u64 {
         uuid::Uuid::new_v4().as_u64_pair().0
     }

@@ -79,7 +79,7 @@ impl ProviderService {
 
     fn build(provider: &str, client: Result<UpstreamClient, Vec<String>>, applier: Option<Applier>, limits: &Limits) -> Self {
         let seed = client.as_ref().map_or(0, UpstreamClient::seed);
-        Self {
+        let way = Self {
             lane: Arc::new(Lane {
                 ladder: Ladder::new(provider, limits.in_flight, seed),
                 provider: provider.to_owned(),
@@ -87,12 +87,15 @@ impl ProviderService {
                 applier,
             }),
             gate: Gate::new(provider, limits, Arc::default()),
-        }
+        };
+        way.gate.seed(seed);
+        way
     }
 
     /// The same way through this gate instead of one of its own, which shares no quota with others.
     #[must_use]
     pub fn through(self, gate: Gate) -> Self {
+        gate.seed(self.lane.client.as_ref().map_or(0, UpstreamClient::seed));
         Self { gate, ..self }
     }
 

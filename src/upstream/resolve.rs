@@ -15,8 +15,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
 use http::uri::{Authority, Scheme};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -36,7 +38,7 @@ pub(super) struct Resolver {
 #[derive(Debug, Default)]
 struct State {
     found: Option<Found>,
-    lookup: Option<watch::Receiver<Option<Outcome>>>,
+    lookup: Option<Lookup>,
     /// The look-up under way.
     tasks: JoinSet<()>,
 }
@@ -51,6 +53,9 @@ struct Found {
 
 /// What came of a look-up. Its error is told to all who wait, so it can be cloned.
 type Outcome = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
+
+/// A look-up for all who wait; they are woken in the order of their coming, which a `watch` leaves to chance.
+type Lookup = Shared<oneshot::Receiver<Outcome>>;
 
 impl Resolver {
     pub(super) fn new(network: Arc<dyn Network>, scheme: &Scheme, authority: &Authority) -> Self {
@@ -76,7 +81,7 @@ impl Resolver {
         if let Some(literal) = self.literal {
             return Ok(vec![literal]);
         }
-        let (mut lookup, old) = {
+        let (lookup, old) = {
             let mut state = self.state();
             let now = Instant::now();
             let old = match &state.found {
@@ -86,12 +91,7 @@ impl Resolver {
             };
             (self.join(&mut state), old)
         };
-        let ended = async {
-            match lookup.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone().unwrap_or_else(broken),
-                Err(_closed) => broken(),
-            }
-        };
+        let ended = async { lookup.await.unwrap_or_else(|_broken| broken()) };
         let outcome = match old {
             Some(old) => match timeout(patience, ended).await {
                 Ok(Ok(addresses)) => Ok(addresses),
@@ -110,12 +110,17 @@ impl Resolver {
     }
 
     /// The look-up under way, or a new one.
-    fn join(&self, state: &mut State) -> watch::Receiver<Option<Outcome>> {
+    fn join(&self, state: &mut State) -> Lookup {
         // One whose task broke has no sender any more, and no result.
-        if let Some(lookup) = state.lookup.clone().filter(|lookup| lookup.has_changed().is_ok()) {
+        if let Some(lookup) = state
+            .lookup
+            .clone()
+            .filter(|lookup| !matches!(lookup.clone().now_or_never(), Some(Err(_))))
+        {
             return lookup;
         }
-        let (told, lookup) = watch::channel(None);
+        let (told, lookup) = oneshot::channel();
+        let lookup = lookup.shared();
         state.lookup = Some(lookup.clone());
         while state.tasks.try_join_next().is_some() {}
         let (network, host, port) = (Arc::clone(&self.network), Arc::clone(&self.host), self.port);
@@ -134,7 +139,8 @@ impl Resolver {
                     });
                 }
             }
-            told.send_replace(Some(outcome));
+            // Perhaps nobody waits any more.
+            let _unheard = told.send(outcome);
         });
         lookup
     }

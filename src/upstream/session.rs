@@ -17,9 +17,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fastrand::Rng;
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
 use http::HeaderValue;
 use secrecy::SecretString;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -47,10 +50,12 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
+    /// Spreads what would otherwise happen everywhere at once.
+    chance: Rng,
     token: Option<Arc<Token>>,
     /// Counts the logins that succeeded.
     serial: u64,
-    login: Option<watch::Receiver<Option<Outcome>>>,
+    login: Option<Login>,
     pause: Option<(Instant, GatewayError)>,
     /// Failed logins in a row.
     failures: u32,
@@ -62,6 +67,9 @@ struct State {
 }
 
 type Outcome = Result<Arc<Token>, GatewayError>;
+
+/// What comes of a login, for all who wait; they are woken in the order of their coming, which a `watch` leaves to chance.
+type Login = Shared<oneshot::Receiver<Outcome>>;
 
 /// A token and its times.
 pub(super) struct Token {
@@ -88,14 +96,17 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that is not there yet: the first who needs it logs in.
-    pub(super) fn new(name: &str, remember: Duration, log_in: LogIn) -> Self {
+    /// A session that is not there yet: the first who needs it logs in. The chance in its times begins with `seed`.
+    pub(super) fn new(name: &str, remember: Duration, log_in: LogIn, seed: u64) -> Self {
         Self {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 remember,
                 log_in,
-                state: Mutex::default(),
+                state: Mutex::new(State {
+                    chance: Rng::with_seed(seed),
+                    ..State::default()
+                }),
             }),
         }
     }
@@ -163,9 +174,13 @@ impl Session {
     }
 
     /// The login in flight, or a new one unless there is a pause.
-    fn join(&self, state: &mut State, now: Instant) -> Result<watch::Receiver<Option<Outcome>>, GatewayError> {
+    fn join(&self, state: &mut State, now: Instant) -> Result<Login, GatewayError> {
         // A login whose task broke has no sender any more, and no result.
-        if let Some(login) = state.login.clone().filter(|login| login.has_changed().is_ok()) {
+        if let Some(login) = state
+            .login
+            .clone()
+            .filter(|login| !matches!(login.clone().now_or_never(), Some(Err(_))))
+        {
             return Ok(login);
         }
         if let Some((until, error)) = state.pause.as_ref().filter(|(until, _)| now < *until) {
@@ -178,14 +193,16 @@ impl Session {
             let detail = "taskgate is about to end and does not log in any more; nothing was sent";
             return Err(GatewayError::new(Reason::VendorUnavailable, detail));
         }
-        let (told, login) = watch::channel(None);
+        let (told, login) = oneshot::channel();
+        let login = login.shared();
         state.login = Some(login.clone());
         let session = self.clone();
         while state.tasks.try_join_next().is_some() {}
         state.tasks.spawn(async move {
             let begun = Instant::now();
             let result = (session.inner.log_in)().await;
-            told.send_replace(Some(session.ended(begun, result)));
+            // Perhaps nobody waits any more.
+            let _unheard = told.send(session.ended(begun, result));
         });
         Ok(login)
     }
@@ -206,7 +223,7 @@ impl Session {
                     serial: state.serial,
                     value,
                     text: token,
-                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * fraction()),
+                    renew_at: begun + life.mul_f64(RENEW_AT + RENEW_JITTER * state.chance.f64()),
                     ends_at: begun + life,
                 });
                 state.token = Some(Arc::clone(&token));
@@ -228,7 +245,7 @@ impl Session {
                 let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(state.failures.min(16)));
                 state.failures = state.failures.saturating_add(1);
                 // Between half of it and all of it, so that a fleet does not come back as one.
-                let pause = longest.mul_f64(0.5 + fraction() / 2.0);
+                let pause = longest.mul_f64(0.5 + state.chance.f64() / 2.0);
                 state.pause = Some((Instant::now() + pause, error.clone()));
                 Err(error)
             }
@@ -242,19 +259,12 @@ impl Session {
 }
 
 /// Waits for a login, but not beyond the caller's deadline.
-async fn wait(mut login: watch::Receiver<Option<Outcome>>, deadline: Instant) -> Outcome {
-    match timeout_at(deadline, login.wait_for(Option::is_some)).await {
+async fn wait(login: Login, deadline: Instant) -> Outcome {
+    match timeout_at(deadline, login).await {
         Err(_elapsed) => Err(failure::out_of_time()),
-        Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(broken())),
-        Ok(Err(_closed)) => Err(broken()),
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_broken)) => Err(broken()),
     }
-}
-
-/// A random number from 0 up to, not including, 1: spreads what would otherwise happen everywhere at once.
-pub(super) fn fraction() -> f64 {
-    // The upper 32 bits of a version 4 UUID are all random.
-    let bits = u32::try_from(uuid::Uuid::new_v4().as_u128() >> 96).unwrap_or_default();
-    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The task of a login ended without a result: a bug of ours.

@@ -45,7 +45,7 @@ fn door(script: &[Line]) -> (Session, Door) {
             }
         })
     });
-    (Session::new("cheese", Duration::from_secs(60), log_in), door)
+    (Session::new("cheese", Duration::from_secs(60), log_in, 0), door)
 }
 
 impl Door {
@@ -204,7 +204,7 @@ async fn a_login_that_breaks_is_begun_anew() {
             })
         })
     });
-    let session = Session::new("cheese", Duration::from_secs(60), log_in);
+    let session = Session::new("cheese", Duration::from_secs(60), log_in, 0);
     assert_eq!(serial(&session).await, Err(Reason::VendorUnavailable));
     assert_eq!(serial(&session).await, Ok(1));
 }
@@ -214,11 +214,6 @@ async fn nothing_prints_a_token() {
     let (session, _) = door(&[Line::Lives(3600)]);
     let token = session.token(soon()).await.unwrap();
     assert!(!format!("{session:?} {token:?}").contains("token-"));
-}
-
-#[test]
-fn a_fraction_is_below_one() {
-    assert!((0..1000).map(|_| fraction()).all(|part| (0.0..1.0).contains(&part)));
 }
 
 #[test]
