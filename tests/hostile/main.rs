@@ -2,6 +2,8 @@
 //!
 //! | module | what it shows | boundary |
 //! |---|---|---|
+//! | `attack`, `attacks` | documents that make other readers of XML expand, fetch, recurse or crawl | codec |
+//! | `checks`, `corpora` | the checks of the fuzz targets, over the files of `fuzz/corpus` | function to stack |
 //! | `suite` | the XML conformance suite of the W3C, document by document | codec |
 
 #![expect(
@@ -10,4 +12,8 @@
     reason = "a test that cannot go on should say so where it stands; that holds for what tests share as well"
 )]
 
+mod attack;
+mod attacks;
+mod checks;
+mod corpora;
 mod suite;
