@@ -56,6 +56,8 @@ impl<T> Spanned<T> {
 /// let rule = Path::default().key("faults").key("globex").key("rules").index(0);
 /// assert_eq!(rule.to_string(), "faults.globex.rules[0]");
 /// assert_eq!(Path::default().key("codes").key("XY.1").to_string(), "codes[\"XY.1\"]");
+/// let long = Path::default().key(&"k".repeat(600));
+/// assert_eq!(long.key("a").key("b").to_string(), format!("{long}.…"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Path(String);
@@ -65,7 +67,12 @@ impl Path {
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut path = self.0.clone();
-        if !is_plain(key) {
+        if path.len() > MAX_PATH {
+            // Every fault holds a path: it ends where nobody reads on.
+            if !path.ends_with(CUT) {
+                path.push_str(CUT);
+            }
+        } else if !is_plain(key) {
             path.push_str(&format!("[{key:?}]"));
         } else if path.is_empty() {
             path.push_str(key);
@@ -103,6 +110,10 @@ pub struct Place {
     /// The keys that lead there.
     pub path: Path,
 }
+
+/// Far beyond the paths of routes and schemas that people write.
+const MAX_PATH: usize = 512;
+const CUT: &str = ".…";
 
 /// Can `key` stand in a path without quotes?
 fn is_plain(key: &str) -> bool {

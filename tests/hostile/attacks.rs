@@ -20,7 +20,9 @@ fn every_attack_ends_as_it_should() {
     assert!(attacks.len() >= 57, "{} attacks only", attacks.len());
     let mut faults = Vec::new();
     for attack in &attacks {
-        let found = xml::decode(&attack.document, &Shape::ANY, &Limits::REPLY).map(drop).map_err(|error| error.fault());
+        let found = xml::decode(&attack.document, &Shape::ANY, &Limits::REPLY)
+            .map(drop)
+            .map_err(|error| error.fault());
         if found != attack.verdict {
             faults.push(format!("{}: {found:?} instead of {:?}", attack.name, attack.verdict));
         }

@@ -28,12 +28,19 @@ fn replay(target: &str, least: usize) {
         .iter()
         .filter(|name| {
             let bytes = fs::read(folder.join(name)).unwrap();
-            assert!(bytes.len() <= MAX_BYTES, "{target}/{name} has {} bytes: a corpus is small", bytes.len());
+            assert!(
+                bytes.len() <= MAX_BYTES,
+                "{target}/{name} has {} bytes: a corpus is small",
+                bytes.len()
+            );
             // What it broke was said by the panic itself.
             catch_unwind(|| check(&bytes)).is_err()
         })
         .collect();
-    assert!(broken.is_empty(), "these files of fuzz/corpus/{target} break their check: {broken:?}");
+    assert!(
+        broken.is_empty(),
+        "these files of fuzz/corpus/{target} break their check: {broken:?}"
+    );
 }
 
 #[test]
@@ -74,14 +81,23 @@ fn xml_documents() {
 #[test]
 fn every_check_has_a_target_and_a_corpus() {
     let checks: BTreeSet<String> = checks::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let sources: BTreeSet<String> = names(&fuzz().join("fuzz_targets")).iter().map(|name| name.trim_end_matches(".rs").to_owned()).collect();
+    let sources: BTreeSet<String> = names(&fuzz().join("fuzz_targets"))
+        .iter()
+        .map(|name| name.trim_end_matches(".rs").to_owned())
+        .collect();
     assert_eq!(sources, checks);
     assert_eq!(names(&fuzz().join("corpus")), checks);
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     for name in &checks {
-        assert!(manifest.contains(&format!("[[bin]]\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n")), "{name} is no target");
+        assert!(
+            manifest.contains(&format!("[[bin]]\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n")),
+            "{name} is no target"
+        );
         let target = fs::read_to_string(fuzz().join(format!("fuzz_targets/{name}.rs"))).unwrap();
-        assert!(target.contains(&format!("checks::named(\"{name}\")")), "the target {name} runs another check");
+        assert!(
+            target.contains(&format!("checks::named(\"{name}\")")),
+            "the target {name} runs another check"
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 //! | module | what it shows | boundary |
 //! |---|---|---|
 //! | `attack`, `attacks` | documents that make other readers of XML expand, fetch, recurse or crawl | codec |
+//! | `bombs` | routes files that would fill the memory or the screen | compiler |
 //! | `checks`, `corpora` | the checks of the fuzz targets, over the files of `fuzz/corpus` | function to stack |
 //! | `suite` | the XML conformance suite of the W3C, document by document | codec |
 
@@ -14,6 +15,7 @@
 
 mod attack;
 mod attacks;
+mod bombs;
 mod checks;
 mod corpora;
 mod suite;

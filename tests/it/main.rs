@@ -29,6 +29,8 @@ mod config;
 mod credentials;
 mod docs_examples;
 mod faults;
+#[path = "../overheard/mod.rs"]
+mod overheard;
 mod program;
 mod rig;
 mod schemes_by_route;

@@ -8,6 +8,7 @@
 mod crates;
 mod documents;
 mod rings;
+mod secrets;
 mod texts;
 mod tree;
 

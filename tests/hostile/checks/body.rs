@@ -12,8 +12,16 @@ use super::{is_civil, shipped};
 /// `data` is a body; every route reads it.
 pub(super) fn check(data: &[u8]) {
     let Ok(value) = json::decode(data, &Limits::REQUEST) else { return };
-    assert_eq!(serde_json::from_slice::<Value>(data).ok().as_ref(), Some(&value), "another reader reads something else");
-    assert_eq!(json::decode(&json::encode(&Tree::from(&value)), &Limits::REQUEST).as_ref(), Ok(&value), "not the same when it is written");
+    assert_eq!(
+        serde_json::from_slice::<Value>(data).ok().as_ref(),
+        Some(&value),
+        "another reader reads something else"
+    );
+    assert_eq!(
+        json::decode(&json::encode(&Tree::from(&value)), &Limits::REQUEST).as_ref(),
+        Ok(&value),
+        "not the same when it is written"
+    );
     let Value::Object(body) = value else { return };
     for ask in shipped::asks().iter().filter(|ask| !ask.route.is_look()) {
         let call = TaskCall {

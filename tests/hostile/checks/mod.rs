@@ -18,8 +18,11 @@ mod shipped;
 mod signature;
 mod xml;
 
+/// Returns where taskgate keeps its promises over these bytes, and panics where it does not.
+pub(crate) type Check = fn(&[u8]);
+
 /// Every check by the name of its fuzz target and of its folder in `fuzz/corpus`.
-pub(crate) const ALL: [(&str, fn(&[u8])); 7] = [
+pub(crate) const ALL: [(&str, Check); 7] = [
     ("body", body::check),
     ("path", path::check),
     ("render", render::check),
@@ -33,9 +36,11 @@ pub(crate) const ALL: [(&str, fn(&[u8])); 7] = [
 ///
 /// # Panics
 /// There is none of that name.
-pub(crate) fn named(name: &str) -> fn(&[u8]) {
+pub(crate) fn named(name: &str) -> Check {
     let found = ALL.iter().find(|(known, _)| *known == name);
-    found.map(|(_, check)| *check).unwrap_or_else(|| panic!("no check is called `{name}`"))
+    found
+        .map(|(_, check)| *check)
+        .unwrap_or_else(|| panic!("no check is called `{name}`"))
 }
 
 /// What the caller is told where the vendor answers as `data` says, in the words of the check `reply`.
@@ -46,10 +51,17 @@ pub(crate) fn tell(data: &[u8]) -> Option<answers::Told> {
 /// An error as the caller gets it: with words, and not with everything that came in.
 #[track_caller]
 fn is_civil(error: &GatewayError) {
-    assert!(!error.detail.is_empty() && error.detail.chars().count() <= MAX_DETAIL, "{}", error.detail);
+    assert!(
+        !error.detail.is_empty() && error.detail.chars().count() <= MAX_DETAIL,
+        "{}",
+        error.detail
+    );
     assert!(!error.detail.contains(char::is_control), "{:?}", error.detail);
     for violation in &error.violations {
-        assert!(violation.pointer.chars().count() <= MAX_POINTER && violation.detail.chars().count() <= MAX_POINTER, "{violation:?}");
+        assert!(
+            violation.pointer.chars().count() <= MAX_POINTER && violation.detail.chars().count() <= MAX_POINTER,
+            "{violation:?}"
+        );
     }
 }
 

@@ -15,20 +15,35 @@ pub(super) fn check(data: &[u8]) {
             let id = found.id.as_str();
             assert!(!matches!(id, "" | "." | "..") && id.chars().count() <= 256, "{found:?}");
             assert!(!id.contains(['/', '\\']) && !id.contains(char::is_control), "{found:?}");
-            assert!(!found.provider.is_empty() && !found.provider.contains(['/', '%', '?', '#']) || found.provider.contains('%'), "{found:?}");
-            assert!(found.action.as_deref().is_none_or(|action| !action.is_empty() && !action.contains([':', '/'])), "{found:?}");
+            assert!(
+                !found.provider.is_empty() && !found.provider.contains(['/', '%', '?', '#']) || found.provider.contains('%'),
+                "{found:?}"
+            );
+            assert!(
+                found
+                    .action
+                    .as_deref()
+                    .is_none_or(|action| !action.is_empty() && !action.contains([':', '/'])),
+                "{found:?}"
+            );
             let verb = found.action.as_ref().map(|action| format!(":{action}")).unwrap_or_default();
             let again = format!("/tasks/{}/{}{verb}", found.provider, encode(id));
             assert_eq!(path::parse(&again).ok(), Some(found), "{again}");
         }
         Err(error) => {
-            assert!(matches!(error.reason, Reason::InvalidTarget | Reason::InvalidTaskId | Reason::UnknownPath), "{error:?}");
+            assert!(
+                matches!(error.reason, Reason::InvalidTarget | Reason::InvalidTaskId | Reason::UnknownPath),
+                "{error:?}"
+            );
             is_civil(&error);
         }
     }
     match query::parse(query) {
         Ok(pairs) => {
-            let again: Vec<String> = pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+            let again: Vec<String> = pairs
+                .iter()
+                .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+                .collect();
             assert_eq!(query::parse(&again.join("&")).ok().as_ref(), Some(&pairs));
             for ask in shipped::asks().iter().filter(|ask| ask.route.is_look()) {
                 match query::to_body(&pairs, &ask.route.schema.document) {

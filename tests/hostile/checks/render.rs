@@ -1,6 +1,8 @@
 //! Vendor requests of any values: a value stays a value. Whatever it is, the path has the segments, the query the parameters and the body
 //! the members of the template, or nothing is sent.
 
+use std::sync::LazyLock;
+
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -16,9 +18,7 @@ use super::shipped::{self, Ask};
 /// `data` is a value. It stands for the id, then for every text of the call, whether the provider would take it or not.
 pub(super) fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    for ask in shipped::asks() {
-        let plain = validate(&ask.call, &ask.provider, &ask.route, UUID).unwrap_or_else(|error| panic!("{error:?}"));
-        let expected = ask.route.request.render(&plain.bindings()).unwrap_or_else(|error| panic!("{error}"));
+    for (ask, plain, expected) in &*PLAIN {
         let id = CallValues {
             id: Value::from(text),
             ..plain.clone()
@@ -27,13 +27,27 @@ pub(super) fn check(data: &[u8]) {
         all.body = hostile(&plain.body, text);
         for values in [id, all] {
             match ask.route.request.render(&values.bindings()) {
-                Ok(found) => compare(ask, text, &expected, &found),
+                Ok(found) => compare(ask, text, expected, &found),
                 Err(RequestError::Render(_) | RequestError::Segment | RequestError::Header(_) | RequestError::Encode(_)) => {}
                 Err(error @ RequestError::Place(_)) => panic!("{error}"),
             }
         }
     }
 }
+
+/// Every route with the values and the request of its case.
+static PLAIN: LazyLock<Vec<(&Ask, CallValues, UpstreamRequest)>> = LazyLock::new(|| {
+    let rendered = |ask: &'static Ask| {
+        let values = validate(&ask.call, &ask.provider, &ask.route, UUID).unwrap_or_else(|error| panic!("{error:?}"));
+        let request = ask
+            .route
+            .request
+            .render(&values.bindings())
+            .unwrap_or_else(|error| panic!("{error}"));
+        (ask, values, request)
+    };
+    shipped::asks().iter().map(rendered).collect()
+});
 
 /// The same object with every text another one.
 fn hostile(object: &Map<String, Value>, text: &str) -> Map<String, Value> {
@@ -52,7 +66,11 @@ fn compare(ask: &Ask, text: &str, expected: &UpstreamRequest, found: &UpstreamRe
     let route = format!("{}/{}", ask.route.provider, ask.route.action);
     assert_eq!(found.method, expected.method, "{route}");
     let parsed = PathAndQuery::try_from(found.target.as_str());
-    assert!(parsed.is_ok_and(|parsed| parsed.as_str() == found.target), "{route}: {}", found.target);
+    assert!(
+        parsed.is_ok_and(|parsed| parsed.as_str() == found.target),
+        "{route}: {}",
+        found.target
+    );
     let (path, query) = found.target.split_once('?').unwrap_or((&found.target, ""));
     let (expected_path, expected_query) = expected.target.split_once('?').unwrap_or((&expected.target, ""));
     assert_eq!(path.split('/').count(), expected_path.split('/').count(), "{route}: {path}");
@@ -61,7 +79,12 @@ fn compare(ask: &Ask, text: &str, expected: &UpstreamRequest, found: &UpstreamRe
         assert!(!matches!(&*decoded, "" | "." | ".."), "{route}: {path}");
         assert!(segment == old || decoded.contains(text), "{route}: {path}");
     }
-    let names = |query: &str| query.split('&').map(|pair| pair.split('=').next().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+    let names = |query: &str| {
+        query
+            .split('&')
+            .map(|pair| pair.split('=').next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(query), names(expected_query), "{route}: {query}");
     let headers = |request: &UpstreamRequest| request.headers.keys().map(|name| name.to_string()).collect::<Vec<_>>();
     assert_eq!(headers(found), headers(expected), "{route}");
@@ -84,7 +107,10 @@ fn alike(expected: &Value, found: &Value, text: &str, place: &str) {
         }
         (Value::Array(expected), Value::Array(found)) => {
             assert_eq!(expected.len(), found.len(), "{place}");
-            expected.iter().zip(found).for_each(|(expected, found)| alike(expected, found, text, place));
+            expected
+                .iter()
+                .zip(found)
+                .for_each(|(expected, found)| alike(expected, found, text, place));
         }
         (Value::Object(_) | Value::Array(_), _) | (_, Value::Object(_) | Value::Array(_)) => panic!("{place}: {expected} became {found}"),
         // Compared as texts: an id that is a number otherwise is a text here.

@@ -35,7 +35,11 @@ pub(super) fn check(data: &[u8]) {
     if told.status < 400 {
         assert!(status.as_u16() < 400, "a success out of {status}: {document}");
         assert_eq!(document["id"], ask.call.id, "{document}");
-        assert_eq!(document["action"], ask.call.action.as_deref().map_or(Value::Null, Value::from), "{document}");
+        assert_eq!(
+            document["action"],
+            ask.call.action.as_deref().map_or(Value::Null, Value::from),
+            "{document}"
+        );
     }
 }
 
@@ -82,7 +86,12 @@ fn request(ask: &Ask, wait: bool) -> Request<Full<Bytes>> {
     let task = format!("/tasks/{}/{}", ask.call.provider, encode(&ask.call.id));
     let built = match &ask.call.action {
         None => {
-            let query: Vec<String> = ask.call.query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+            let query: Vec<String> = ask
+                .call
+                .query
+                .iter()
+                .map(|(name, value)| format!("{name}={}", encode(value)))
+                .collect();
             let mark = if query.is_empty() { "" } else { "?" };
             Request::get(format!("{task}{mark}{}", query.join("&"))).body(Full::default())
         }

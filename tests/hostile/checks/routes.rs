@@ -19,7 +19,12 @@ pub(super) fn check(data: &[u8]) {
         let shown = rejected.faults.render(&rejected.files);
         assert!(shown.contains("error"), "refused without a word");
         let longest = text.lines().map(str::len).max().unwrap_or_default();
-        assert!(shown.len() <= 100 * (16 * longest + 2_000), "{} bytes about {}", shown.len(), text.len());
+        assert!(
+            shown.len() <= 100 * (16 * longest + 2_000),
+            "{} bytes about {}",
+            shown.len(),
+            text.len()
+        );
         let coloured = rejected.faults.render_coloured(&rejected.files);
         assert!(coloured.len() >= shown.len());
     }
@@ -29,9 +34,17 @@ static AROUND: LazyLock<(Vec<(String, String)>, Environment)> = LazyLock::new(||
     let mut schemas = Vec::new();
     let mut environment = Environment::default();
     for sources in [program::sources(), shipped::sixth()] {
-        schemas.extend(sources.list("schemas").into_iter().map(|path| (path.clone(), sources.read(&path).unwrap())));
+        schemas.extend(
+            sources
+                .list("schemas")
+                .into_iter()
+                .map(|path| (path.clone(), sources.read(&path).unwrap())),
+        );
         let own = shipped::environment(&sources);
-        let pairs: Vec<_> = own.names().map(|name| (name.to_owned(), own.value(name).unwrap_or_default().to_owned())).collect();
+        let pairs: Vec<_> = own
+            .names()
+            .map(|name| (name.to_owned(), own.value(name).unwrap_or_default().to_owned()))
+            .collect();
         environment = environment.with(pairs);
     }
     (schemas, environment)

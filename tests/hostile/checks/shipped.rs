@@ -35,7 +35,9 @@ pub(super) fn asks() -> &'static [Ask] {
 /// The one for `prime/stop`.
 pub(super) fn ask(name: &str) -> Option<&'static Ask> {
     let (provider, action) = name.split_once('/')?;
-    asks().iter().find(|ask| ask.route.provider == provider && ask.route.action == action)
+    asks()
+        .iter()
+        .find(|ask| ask.route.provider == provider && ask.route.action == action)
 }
 
 /// The tree of the made-up vendor; a fuzz target's manifest is one folder further in.
@@ -56,14 +58,19 @@ pub(super) fn environment(sources: &Sources) -> Environment {
         .collect();
     folders.iter().fold(Environment::default(), |all, provider| {
         let own = case::environment(sources, provider, &mut files, &mut faults);
-        let pairs: Vec<_> = own.names().map(|name| (name.to_owned(), own.value(name).unwrap_or_default().to_owned())).collect();
+        let pairs: Vec<_> = own
+            .names()
+            .map(|name| (name.to_owned(), own.value(name).unwrap_or_default().to_owned()))
+            .collect();
         all.with(pairs)
     })
 }
 
 fn read(sources: &Sources) -> Vec<Ask> {
     let compiled = compile(sources, ROUTES_FILE, &environment(sources));
-    let table = compiled.unwrap_or_else(|rejected| panic!("{}", rejected.faults.render(&rejected.files))).table;
+    let table = compiled
+        .unwrap_or_else(|rejected| panic!("{}", rejected.faults.render(&rejected.files)))
+        .table;
     let only_ok = sources.list("cases").into_iter().filter(|path| path.ends_with("/ok.yaml"));
     let only_ok = Sources::memory(only_ok.map(|path| (path.clone(), sources.read(&path).unwrap())));
     let (mut files, mut faults) = (FileSet::default(), Diagnostics::default());

@@ -19,10 +19,19 @@ use super::message::Message;
 /// `data` is a request: `PUT /v1/p/stop?b=2&a=1\nContent-Type: application/json\n\n{}`.
 pub(super) fn check(data: &[u8]) {
     let Some(message) = Message::read(data) else { return };
-    let Some((method, target)) = message.first.split_once(' ') else { return };
-    let Ok(method) = Method::from_bytes(method.as_bytes()) else { return };
+    let Some((method, target)) = message.first.split_once(' ') else {
+        return;
+    };
+    let Ok(method) = Method::from_bytes(method.as_bytes()) else {
+        return;
+    };
     // What a route renders is one; there is nothing else to sign.
-    if !target.starts_with('/') || !target.is_ascii() || PathAndQuery::try_from(target).map(|parsed| parsed.as_str() != target).unwrap_or(true) {
+    if !target.starts_with('/')
+        || !target.is_ascii()
+        || PathAndQuery::try_from(target)
+            .map(|parsed| parsed.as_str() != target)
+            .unwrap_or(true)
+    {
         return;
     }
     let mut headers = message.headers;
@@ -73,7 +82,11 @@ fn over_the_whole(mut request: UpstreamRequest) {
     assert_eq!(pairs(&request.target), pairs(&before.target));
     assert!(PathAndQuery::try_from(request.target.as_str()).is_ok(), "{}", request.target);
     let mut again = request.clone();
-    assert_eq!(preview(&credentials, &mut again, &endpoint()).ok().as_ref(), Some(&added), "another signature for the same");
+    assert_eq!(
+        preview(&credentials, &mut again, &endpoint()).ok().as_ref(),
+        Some(&added),
+        "another signature for the same"
+    );
     assert_eq!(again.target, request.target);
 
     let mut all = request.headers.clone();
@@ -126,7 +139,10 @@ fn canonical(request: &UpstreamRequest, headers: &HeaderMap) -> (String, Vec<u8>
     if !path.ends_with('/') {
         path.push('/');
     }
-    let query: Vec<String> = pairs(&request.target).iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let query: Vec<String> = pairs(&request.target)
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect();
     let mut text = format!("{}\n{path}\n{}\n", request.method, query.join("&")).into_bytes();
     for (name, value) in &signed {
         text.extend([name.as_bytes(), b":", value, b"\n"].concat());

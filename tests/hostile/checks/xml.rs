@@ -16,7 +16,9 @@ pub(super) fn check(data: &[u8]) {
             assert!(error.line() >= 1 && error.column() >= 1, "{error}");
         }
     }
-    let Ok(value) = xml::decode(data, &Shape::ANY, &Limits::REPLY) else { return };
+    let Ok(value) = xml::decode(data, &Shape::ANY, &Limits::REPLY) else {
+        return;
+    };
     match xml::encode(&Tree::from(&value)) {
         Ok(written) => assert_eq!(
             xml::decode(&written, &Shape::ANY, &Limits::REPLY).as_ref(),
