@@ -306,11 +306,6 @@ impl<'a> Builder<'a> {
     fn key(&mut self, node: Node) {
         let span = node.span;
         let text = match node.value {
-            NodeValue::Text(text) if text.len() > MAX_KEY => {
-                // It would stand in the path of every fault below it.
-                self.fault(span, format!("a key longer than {MAX_KEY} bytes"));
-                None
-            }
             NodeValue::Text(text) => Some(text),
             NodeValue::Refused => None,
             NodeValue::Bool(_) | NodeValue::Int(_) | NodeValue::List(_) | NodeValue::Map(_) | NodeValue::Null => {

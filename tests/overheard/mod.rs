@@ -21,7 +21,6 @@ pub(crate) fn listen() {
 }
 
 /// Writes down what a program has printed.
-#[allow(dead_code, reason = "not every test crate starts programs")]
 pub(crate) fn keep(printed: &str) {
     if let Some(mut file) = file("printed") {
         file.write_all(printed.as_bytes()).unwrap();
