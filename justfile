@@ -20,6 +20,10 @@ storms *args:
 bench *args:
     cargo bench --locked --bench taskgate -- {{ args }}
 
+# A minute for each fuzz target; `just fuzz 600 xml` gives one of them ten
+fuzz *args:
+    ./scripts/fuzz {{ args }}
+
 # The gateway and simulators of all vendors; nothing to configure
 demo *args:
     cargo run --release --locked -- demo {{ args }}

@@ -2,6 +2,8 @@
 //!
 //! One program, so that a change links once. `docs/benchmarks.md` has the figures and how to take them.
 
+#[path = "../tests/hostile/attack.rs"]
+mod attack;
 mod expression;
 mod feed;
 mod json;
@@ -21,6 +23,7 @@ criterion::criterion_group!(
     json::write,
     xml::read,
     xml::write,
+    xml::attacks,
     normalize::bench,
     expression::by_kind,
     expression::of_routes,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use serde_json::json;
@@ -11,11 +12,17 @@ use taskgate::codec::xml::{decode, encode};
 use taskgate::codec::{DEPTH_CEILING, Limits};
 use taskgate::mapping::reply::ReplyBody;
 use taskgate::mapping::request::BodyTemplate;
+use taskgate::route::DEFAULT_MAX_REPLY_BYTES;
+use tokio::time::Instant;
 
-use crate::feed;
+use crate::{attack, feed};
 
 /// What no vendor's page exceeds by far.
 const LARGE: usize = 64 * 1024;
+/// No attack may hold a thread for longer.
+const MOST: Duration = Duration::from_millis(50);
+/// How many of the attacks are worth a figure.
+const SLOWEST: usize = 5;
 
 pub(crate) fn read(c: &mut Criterion) {
     let mut group = c.benchmark_group("xml/read");
@@ -48,6 +55,36 @@ pub(crate) fn write(c: &mut Criterion) {
     let ids: Vec<u64> = (0..100).collect();
     let tree = Tree::from(json!({ "payload": { "ids": { "id": ids } } }));
     group.bench_function("hundred ids", |b| b.iter(|| encode(black_box(&tree))));
+    group.finish();
+}
+
+/// Every attack of `tests/hostile`, as large as an answer may be. The slowest ones are benched; one beyond the limit ends the bench.
+pub(crate) fn attacks(c: &mut Criterion) {
+    let mut timed: Vec<_> = attack::all(DEFAULT_MAX_REPLY_BYTES)
+        .into_iter()
+        .map(|attack| {
+            let found = decode(&attack.document, &Shape::ANY, &Limits::REPLY).map(drop);
+            assert_eq!(found.map_err(|error| error.fault()), attack.verdict, "{}", attack.name);
+            let fastest = (0..5)
+                .map(|_| {
+                    let start = Instant::now();
+                    let _ = black_box(decode(black_box(&attack.document), &Shape::ANY, &Limits::REPLY));
+                    start.elapsed()
+                })
+                .min();
+            (fastest.unwrap_or_default(), attack)
+        })
+        .collect();
+    timed.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    for (time, attack) in &timed {
+        assert!(*time <= MOST, "the attack `{}` takes {time:?}", attack.name);
+    }
+    let mut group = c.benchmark_group("xml/attacks");
+    for (_, attack) in timed.iter().take(SLOWEST) {
+        group.bench_function(attack.name, |b| {
+            b.iter(|| decode(black_box(&attack.document), &Shape::ANY, &Limits::REPLY));
+        });
+    }
     group.finish();
 }
 

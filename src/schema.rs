@@ -76,7 +76,18 @@ impl Schema {
                 break;
             }
         }
+        violations.truncate(MAX_VIOLATIONS);
+        for violation in &mut violations {
+            shorten(&mut violation.pointer);
+        }
         violations
+    }
+}
+
+/// A member's name is the sender's choice: where it is too long, or would break a line, the pointer ends before it.
+fn shorten(pointer: &mut String) {
+    while pointer.len() > MAX_POINTER_BYTES || pointer.contains(char::is_control) {
+        pointer.truncate(pointer.rfind('/').unwrap_or(0));
     }
 }
 
@@ -155,6 +166,9 @@ fn mentions_default(schema: &Value) -> bool {
     }
 }
 
+/// Longer ones help nobody, and a response has room for twenty of these.
+const MAX_POINTER_BYTES: usize = 256;
+
 /// More places than this help nobody to mend a request.
 pub const MAX_VIOLATIONS: usize = 20;
 
@@ -185,6 +199,23 @@ mod tests {
         let pointers: Vec<_> = violations.iter().map(|v| v.pointer.as_str()).collect();
         assert_eq!(pointers, ["/force", "/x"]);
         assert_eq!(violations[0].detail, "this member is not known here");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_or_no_plain_text_is_not_repeated() {
+        let schema = Schema::compile(&json!({
+            "properties": { "a": { "additionalProperties": false }, "long": { "additionalProperties": { "type": "string" } } },
+            "additionalProperties": false
+        }));
+        let schema = schema.unwrap();
+        let long = "n".repeat(MAX_POINTER_BYTES);
+        let pointers = |value: &Value| -> Vec<String> { schema.violations(value).into_iter().map(|v| v.pointer).collect() };
+        assert_eq!(pointers(&json!({ "a": { &long: 1 } })), ["/a"]);
+        assert_eq!(pointers(&json!({ "a": { "b\r\nc": 1 } })), ["/a"]);
+        assert_eq!(pointers(&json!({ &long: 1 })), [""]);
+        assert_eq!(pointers(&json!({ "long": { &long: { "d": 1 } } })), ["/long"]);
+        let many: Map<String, Value> = (0..50).map(|number| (number.to_string(), Value::Null)).collect();
+        assert_eq!(pointers(&Value::Object(many)).len(), MAX_VIOLATIONS);
     }
 
     #[test]

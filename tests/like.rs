@@ -39,10 +39,10 @@ fn a_second_site_is_a_few_lines() {
     let environment: Environment = [
         ("PRIME_ENDPOINT", "https://prime.example"),
         ("PRIME_USER", "u"),
-        ("PRIME_PASSWORD", "p"),
+        ("PRIME_PASSWORD", "p-that-opens-nothing"),
         ("PRIME_EU_ENDPOINT", "https://prime.eu.example:8443"),
         ("PRIME_EU_USER", "eu"),
-        ("PRIME_EU_PASSWORD", "p"),
+        ("PRIME_EU_PASSWORD", "p-that-opens-nothing"),
         ("PRIME_EU_PIN", PIN),
     ]
     .into_iter()
@@ -63,9 +63,13 @@ fn a_second_site_is_a_few_lines() {
 
 #[test]
 fn a_site_that_is_not_configured_leaves_its_base_alone() {
-    let environment: Environment = [("PRIME_ENDPOINT", "https://h"), ("PRIME_USER", "u"), ("PRIME_PASSWORD", "p")]
-        .into_iter()
-        .collect();
+    let environment: Environment = [
+        ("PRIME_ENDPOINT", "https://h"),
+        ("PRIME_USER", "u"),
+        ("PRIME_PASSWORD", "p-that-opens-nothing"),
+    ]
+    .into_iter()
+    .collect();
     let table = compile(&sources(SITE), "routes.yaml", &environment).unwrap().table;
     assert!(table.providers["prime"].connection.is_ok());
     assert_eq!(

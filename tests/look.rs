@@ -107,9 +107,13 @@ impl Service<Outbound> for Vendor {
 }
 
 fn environment() -> Environment {
-    let huawei = [("HUAWEI_PROJECT_ID", "p-1"), ("HUAWEI_TOKEN", "t")];
+    let huawei = [("HUAWEI_PROJECT_ID", "p-1"), ("HUAWEI_TOKEN", "t-that-opens-nothing")];
     let endpoints = ["CFW_ENDPOINT", "DBSS_ENDPOINT", "HSS_ENDPOINT", "ZSTACK_ENDPOINT", "PRIME_ENDPOINT"];
-    let others = [("ZSTACK_SESSION", "s"), ("PRIME_USER", "u"), ("PRIME_PASSWORD", "p")];
+    let others = [
+        ("ZSTACK_SESSION", "s-that-opens-nothing"),
+        ("PRIME_USER", "u"),
+        ("PRIME_PASSWORD", "p-that-opens-nothing"),
+    ];
     let endpoints = endpoints.into_iter().map(|name| (name, "http://vendor.example"));
     huawei.into_iter().chain(endpoints).chain(others).collect()
 }

@@ -369,6 +369,7 @@ mod tests {
             ("<u xmlns='http://www.w3.org/2000/xmlns/'/>", Err(Fault::Namespace)),
             ("<xmlns:u/>", Err(Fault::Namespace)),
             ("<p:u:v xmlns:p='urn:a'/>", Err(Fault::Namespace)),
+            ("<?p:i x?><u/>", Err(Fault::Namespace)),
             ("<:u/>", Err(Fault::Namespace)),
             ("<u:/>", Err(Fault::Namespace)),
             ("<u :a='1'/>", Err(Fault::Namespace)),

@@ -299,8 +299,16 @@ fn declared_prefix(name: &str) -> Option<&str> {
 
 /// Checks a processing instruction, given the text between `<?` and `?>`; what it says is of no concern here.
 fn check_instruction(inside: &str, start: usize) -> Result<(), Flaw> {
-    match split_name(inside) {
-        Some((target, rest)) if !target.eq_ignore_ascii_case("xml") && (rest.is_empty() || rest.starts_with(SPACE)) => Ok(()),
+    let named = split_name(inside).filter(|(_, rest)| rest.is_empty() || rest.starts_with(SPACE));
+    match named {
+        Some((target, _)) if !target.eq_ignore_ascii_case("xml") => {
+            if target.contains(':') {
+                // Namespaces in XML 1.0, section 7.
+                let detail = "expected the target of a processing instruction without a colon";
+                return Err(Flaw::new(DecodeFault::Namespace, detail, start));
+            }
+            Ok(())
+        }
         _ => Err(Flaw::new(
             DecodeFault::Syntax,
             "expected the target of a processing instruction",

@@ -114,6 +114,8 @@ impl Diagnostic {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics {
     faults: Vec<Diagnostic>,
+    /// How many there were beyond those that are kept.
+    more: usize,
 }
 
 impl Diagnostics {
@@ -124,13 +126,20 @@ impl Diagnostics {
 
     /// Adds a fault and returns it.
     pub fn push(&mut self, fault: Diagnostic) -> &mut Diagnostic {
+        if self.faults.len() >= MAX_KEPT {
+            self.faults.pop();
+            self.more += 1;
+        }
         self.faults.push(fault);
         self.faults.last_mut().expect("it was pushed a line above")
     }
 
     /// Adds all faults of another collector.
     pub fn extend(&mut self, other: Self) {
-        self.faults.extend(other.faults);
+        for fault in other.faults {
+            self.push(fault);
+        }
+        self.more += other.more;
     }
 
     /// Is there no fault?
@@ -142,7 +151,7 @@ impl Diagnostics {
     /// How many faults there are, before [`Self::sorted`] drops repetitions.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.faults.len()
+        self.faults.len() + self.more
     }
 
     /// The faults in the order in which they were found.
@@ -193,7 +202,7 @@ impl Diagnostics {
             text.push_str(renderer.render(&[to_group(fault, files)]).trim_end());
             text.push_str("\n\n");
         }
-        match faults.len() {
+        match faults.len() + self.more {
             0 => {}
             1 => text.push_str("1 error\n"),
             count if count > MAX_SHOWN => {
@@ -303,6 +312,8 @@ fn excerpt(span: Span, files: &FileSet) -> Snippet<'_, Annotation<'_>> {
         .annotation(AnnotationKind::Primary.span(from..to))
 }
 
+/// Ten times what is shown, so that the first by place are among them, and little enough for any memory.
+const MAX_KEPT: usize = 1_000;
 /// Nobody reads more; a broken generator can make a hundred thousand.
 const MAX_SHOWN: usize = 100;
 /// Names are short; comparing long texts letter by letter takes quadratic time.

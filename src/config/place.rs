@@ -2,6 +2,7 @@
 //!
 //! **Shape**: `Span { file, start: 412, end: 417 }`; `providers.acme.actions.stop.request.xml`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// One file of a [`FileSet`](crate::config::files::FileSet).
@@ -56,6 +57,8 @@ impl<T> Spanned<T> {
 /// let rule = Path::default().key("faults").key("globex").key("rules").index(0);
 /// assert_eq!(rule.to_string(), "faults.globex.rules[0]");
 /// assert_eq!(Path::default().key("codes").key("XY.1").to_string(), "codes[\"XY.1\"]");
+/// let long = (0..200).fold(Path::default(), |path, _| path.key("key"));
+/// assert!(long.to_string().len() < 600 && long.to_string().ends_with("key.…"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Path(String);
@@ -65,7 +68,14 @@ impl Path {
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut path = self.0.clone();
-        if !is_plain(key) {
+        let key = shown(key);
+        let key = key.as_ref();
+        if path.len() > MAX_PATH {
+            // Every fault holds a path: it ends where nobody reads on.
+            if !path.ends_with(CUT) {
+                path.push_str(CUT);
+            }
+        } else if !is_plain(key) {
             path.push_str(&format!("[{key:?}]"));
         } else if path.is_empty() {
             path.push_str(key);
@@ -103,6 +113,20 @@ pub struct Place {
     /// The keys that lead there.
     pub path: Path,
 }
+
+/// A key as it stands in a path: the start of it where it is very long.
+fn shown(key: &str) -> Cow<'_, str> {
+    match key.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}…", key.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(key),
+    }
+}
+
+/// Longer keys are the work of a program.
+const MAX_SHOWN: usize = 128;
+/// Far beyond the paths of routes and schemas that people write.
+const MAX_PATH: usize = 512;
+const CUT: &str = ".…";
 
 /// Can `key` stand in a path without quotes?
 fn is_plain(key: &str) -> bool {

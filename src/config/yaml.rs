@@ -201,9 +201,12 @@ impl<'a> Builder<'a> {
         Err(Stop)
     }
 
-    /// A node begins: there may be so many.
+    /// A node begins: there may be so many, and no more where it has been shown enough what is wrong.
     fn count(&mut self, span: Span) -> Result<(), Stop> {
         self.nodes += 1;
+        if self.faults.len() >= MAX_FAULTS {
+            return Err(Stop);
+        }
         if self.nodes <= MAX_NODES {
             return Ok(());
         }
@@ -446,6 +449,8 @@ fn in_words(kind: &ErrorKind) -> String {
 pub const MAX_BYTES: usize = 1 << 20;
 /// The shipped file has about 1,500 values.
 pub const MAX_NODES: usize = 100_000;
+/// Ten times what is shown.
+const MAX_FAULTS: usize = 1_000;
 /// The limit of YAML itself (1.2.2 section 7.4.2).
 const MAX_KEY: usize = 1024;
 /// Requests of vendors nest some ten levels; the limit keeps recursion over the tree safe.

@@ -20,6 +20,8 @@ use cel::objects::{Key, Map as CelMap};
 use cel::{Context, Env, ExecutionError, IdedExpr, Program};
 use serde_json::Value;
 
+use super::nesting;
+
 /// The values that an expression may refer to, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Bindings<'a> {
@@ -164,8 +166,12 @@ impl Expression {
     /// ```
     ///
     /// # Errors
-    /// [`ExpressionError`] where the text is not CEL.
+    /// [`ExpressionError`] where the text is not CEL, or so deep that no stack is sure to hold it.
     pub fn parse(source: &str) -> Result<Self, ExpressionError> {
+        if !nesting::fits(source) {
+            let message = "it is nested too deeply or too long, or a text in it does not end".to_owned();
+            return Err(ExpressionError { message });
+        }
         let program = ENVIRONMENT.compile(source).map_err(|errors| ExpressionError {
             message: errors.errors.first().map_or_else(|| errors.to_string(), |error| error.msg.clone()),
         })?;

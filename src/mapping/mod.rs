@@ -12,3 +12,5 @@ pub mod reply;
 pub mod request;
 pub mod template;
 pub mod validate;
+
+mod nesting;

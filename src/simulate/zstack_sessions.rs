@@ -68,6 +68,8 @@ impl Sessions {
             return business_error("ID.1006", "Too many sessions", &details);
         }
         let session = Uuid::new_v4().simple().to_string();
+        // Half of it is random still, and the other half gives it away in any log.
+        let session = format!("{}{}", ZSTACK_SESSION.split_at(16).0, session.split_at(16).0);
         let end = later(now, rules.lifetime);
         state.ends.insert(session.clone(), end);
         state.issued += 1;

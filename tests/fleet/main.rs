@@ -15,6 +15,8 @@
 mod answers;
 mod balancer;
 mod load;
+#[path = "../overheard/mod.rs"]
+mod overheard;
 #[path = "../it/program.rs"]
 #[expect(dead_code, reason = "other tests look closer")]
 mod program;
@@ -58,6 +60,7 @@ struct Instance {
 
 #[tokio::test]
 async fn a_rolling_restart_under_load_fails_no_call() {
+    overheard::listen();
     // HAProxy sends nothing a second time, so that it hides nothing.
     let mut fleet = Fleet::start(&[("retries 2", "retries 0")]).await;
     let mut load = Load::start(fleet.front);
@@ -111,6 +114,7 @@ async fn a_rolling_restart_under_load_fails_no_call() {
 
 #[tokio::test]
 async fn a_kill_breaks_the_calls_under_way_in_it_and_no_others() {
+    overheard::listen();
     let mut fleet = Fleet::start(&[]).await;
     let mut load = Load::start(fleet.front);
     load.reaches(ENOUGH).await;

@@ -33,6 +33,8 @@ mod docs_examples;
 mod edge;
 mod faults;
 mod isolation;
+#[path = "../overheard/mod.rs"]
+mod overheard;
 mod program;
 mod reload;
 mod rig;

@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::overheard;
+
 /// What a run of the program came to.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -36,6 +38,7 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     };
+    ended.keep(arguments);
     ended.check_secrets();
     ended
 }
@@ -51,6 +54,14 @@ fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
 }
 
 impl Ended {
+    /// For `scripts/secrets`. What `simulate` prints are the credentials of its simulators: that is what it is for.
+    fn keep(&self, arguments: &[&str]) {
+        overheard::keep(&self.stderr);
+        if arguments.first() != Some(&"simulate") {
+            overheard::keep(&self.stdout);
+        }
+    }
+
     #[track_caller]
     fn check_secrets(&self) {
         for secret in SECRETS {
@@ -64,6 +75,7 @@ impl Ended {
 
 /// The program while it runs.
 pub(crate) struct Running {
+    arguments: Vec<String>,
     child: Child,
     pid: u32,
     lines: Lines<BufReader<ChildStdout>>,
@@ -118,6 +130,7 @@ impl Running {
             }
         });
         Self {
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             pid: child.id().unwrap(),
             child,
             lines: BufReader::new(stdout).lines(),
@@ -187,11 +200,13 @@ impl Running {
             }
             false => String::new(),
         };
-        Ended {
+        let ended = Ended {
             code,
             stdout: self.printed,
             stderr,
-        }
+        };
+        ended.keep(&self.arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        ended
     }
 
     /// Ends it as an operator does, and looks at what it has printed.
@@ -270,5 +285,9 @@ pub(crate) const CONFIGURED: [(&str, &str); 10] = [
     ("ZSTACK_SESSION", SECRETS[2]),
 ];
 /// Made up, and found in no text by accident.
-pub(crate) const SECRETS: [&str; 3] = ["s3cret-token-kjh2", "s3cret-password-9x7q", "s3cret-session-p0wz"];
+pub(crate) const SECRETS: [&str; 3] = [
+    "s3cret-token-that-opens-nothing",
+    "s3cret-password-that-opens-nothing",
+    "s3cret-session-that-opens-nothing",
+];
 const PRIME_USER: &str = "operator";

@@ -20,10 +20,12 @@ use taskgate::stack::StackLimits;
 use taskgate::telemetry::metrics;
 
 use super::caller::Caller;
+use super::overheard;
 
 /// Compiles routes that have no faults; the test ends with the faults when they have.
 #[track_caller]
 pub(crate) fn compiled(sources: &Sources, environment: &Environment) -> Compiled {
+    overheard::listen();
     match compile(sources, ROUTES_FILE, environment) {
         Ok(compiled) => compiled,
         Err(rejected) => panic!("{}", rejected.faults.render(&rejected.files)),

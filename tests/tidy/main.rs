@@ -9,6 +9,7 @@ mod crates;
 mod documents;
 mod faults;
 mod rings;
+mod secrets;
 mod texts;
 mod tree;
 

@@ -131,7 +131,7 @@ fn occurrences(files: &[File], words: &[&str], why: &str) -> Vec<String> {
 }
 
 fn all_sources() -> Vec<File> {
-    ["src", "tests", "benches"].into_iter().flat_map(tree::sources).collect()
+    ["src", "tests", "benches", "fuzz"].into_iter().flat_map(tree::sources).collect()
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn values_of_the_environment() {
     );
     check_variable(
         "ACME_KEY",
-        "hunter2\nx",
+        "hunter2-that-opens-nothing\nx",
         r#"error: routes.yaml:5:3: credentials.acme: the value holds characters that a header cannot carry
   |
 5 |   acme: { scheme: header, header: X-Acme-Key, value: "key ${env.ACME_KEY}" }

@@ -172,7 +172,7 @@ fn text(rejected: Box<Rejected>) -> String {
 }
 
 const CAPTURE: &str = "1dcddab3-7d79-4a56-9e67-4aa0962b98ad";
-const PASSWORD: &str = "open-sesame-4711";
+const PASSWORD: &str = "open-sesame-that-opens-nothing";
 
 /// The variables of the password login.
 fn passwords<'a>(vendor: &'a str, iam: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -190,7 +190,7 @@ fn passwords<'a>(vendor: &'a str, iam: &'a str) -> Vec<(&'a str, &'a str)> {
 async fn iam() -> Server {
     let logins = AtomicUsize::new(0);
     Server::start(move |_| {
-        let token = format!("token-{}", logins.fetch_add(1, Ordering::SeqCst) + 1);
+        let token = format!("token-{}-that-opens-nothing", logins.fetch_add(1, Ordering::SeqCst) + 1);
         (201, vec![("x-subject-token", token)], r#"{"token":{}}"#.to_owned())
     })
     .await

@@ -28,8 +28,8 @@ fn the_first_complete_alternative_is_used() {
             Err(missing) => format!("{} of {} sets", missing.join(" "), provider.alternatives.len()),
         }
     };
-    let keys = [("HUAWEI_ACCESS_KEY", "a"), ("HUAWEI_SECRET_KEY", "s")];
-    let token = [("HUAWEI_TOKEN", "t")];
+    let keys = [("HUAWEI_ACCESS_KEY", "a"), ("HUAWEI_SECRET_KEY", "s-that-opens-nothing")];
+    let token = [("HUAWEI_TOKEN", "t-that-opens-nothing")];
     let login = passwords("https://h", "https://i");
     assert_eq!(scheme(&[]), "HUAWEI_ACCESS_KEY HUAWEI_SECRET_KEY of 3 sets");
     assert_eq!(scheme(&keys[..1]), "HUAWEI_SECRET_KEY of 3 sets");

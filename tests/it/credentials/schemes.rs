@@ -15,10 +15,10 @@ async fn an_access_key_signs_what_is_sent() {
         ("CFW_ENDPOINT", &url),
         ("HUAWEI_PROJECT_ID", "p"),
         ("HUAWEI_ACCESS_KEY", "AKAKAK"),
-        ("HUAWEI_SECRET_KEY", "the-secret-key"),
-        ("HUAWEI_SECURITY_TOKEN", "temporary"),
+        ("HUAWEI_SECRET_KEY", "the-secret-key-that-opens-nothing"),
+        ("HUAWEI_SECURITY_TOKEN", "temporary-that-opens-nothing"),
         // A token from elsewhere comes last.
-        ("HUAWEI_TOKEN", "unused"),
+        ("HUAWEI_TOKEN", "unused-that-opens-nothing"),
     ]);
     assert_eq!(rig.stop_capture().await.0, 202);
     let got = &vendor.got()[0];
@@ -26,7 +26,7 @@ async fn an_access_key_signs_what_is_sent() {
     assert!(!got.headers.contains_key("x-auth-token"));
     assert_eq!(
         (got.headers["x-project-id"].as_str(), got.headers["x-security-token"].as_str()),
-        ("p", "temporary")
+        ("p", "temporary-that-opens-nothing")
     );
     assert_eq!(got.headers["x-sdk-date"].len(), "20251120T101530Z".len());
     let authorization = &got.headers["authorization"];
@@ -35,7 +35,7 @@ async fn an_access_key_signs_what_is_sent() {
     // Once more by hand, from what the vendor got.
     let (path, query) = got.line.strip_prefix("POST ").unwrap().split_once('?').unwrap();
     let canonical = format!(
-        "POST\n{path}/\n{query}\ncontent-type:application/json\nhost:{}\nx-project-id:p\nx-sdk-date:{}\nx-security-token:temporary\n\n\
+        "POST\n{path}/\n{query}\ncontent-type:application/json\nhost:{}\nx-project-id:p\nx-sdk-date:{}\nx-security-token:temporary-that-opens-nothing\n\n\
          content-type;host;x-project-id;x-sdk-date;x-security-token\n{}",
         vendor.address,
         got.headers["x-sdk-date"],
@@ -46,9 +46,12 @@ async fn an_access_key_signs_what_is_sent() {
         got.headers["x-sdk-date"],
         taskgate::crypto::sha256_hex(canonical.as_bytes())
     );
-    assert_eq!(signature, taskgate::crypto::hmac_sha256_hex(b"the-secret-key", text.as_bytes()));
+    assert_eq!(
+        signature,
+        taskgate::crypto::hmac_sha256_hex(b"the-secret-key-that-opens-nothing", text.as_bytes())
+    );
     assert_eq!(got.headers["host"], vendor.address.to_string());
-    assert!(!format!("{:?}", rig.table.providers["cfw"]).contains("the-secret-key"));
+    assert!(!format!("{:?}", rig.table.providers["cfw"]).contains("the-secret-key-that-opens-nothing"));
 }
 
 #[tokio::test]
@@ -58,7 +61,7 @@ async fn a_dated_key_signs_with_the_servers_wall_clock() {
     let rig = Rig::shipped(&[
         ("ZSTACK_ENDPOINT", &url),
         ("ZSTACK_ACCESS_KEY_ID", "ak0example"),
-        ("ZSTACK_ACCESS_KEY_SECRET", "sk0example"),
+        ("ZSTACK_ACCESS_KEY_SECRET", "sk-that-opens-nothing"),
         ("ZSTACK_TIME_ZONE", "Asia/Shanghai"),
     ]);
     let (status, body) = rig.call(CBT, json!({}), &[]).await;
@@ -72,7 +75,7 @@ async fn a_dated_key_signs_with_the_servers_wall_clock() {
         got.headers["authorization"],
         format!(
             "ZStack ak0example:{}",
-            taskgate::crypto::hmac_sha1_base64(b"sk0example", text.as_bytes())
+            taskgate::crypto::hmac_sha1_base64(b"sk-that-opens-nothing", text.as_bytes())
         )
     );
 }
@@ -105,7 +108,7 @@ async fn a_401_after_successes_is_the_session_limit() {
 async fn another_vendors_login_is_yaml_only() {
     let vendor = Server::start(|got| match got.line.as_str() {
         "POST /oauth2/token" => {
-            let body = json!({ "access_token": "at-1", "token_type": "Bearer", "expires_in": 300 });
+            let body = json!({ "access_token": "at-1-that-opens-nothing", "token_type": "Bearer", "expires_in": 300 });
             (200, Vec::new(), body.to_string())
         }
         _ => (204, Vec::new(), String::new()),
@@ -128,22 +131,29 @@ async fn another_vendors_login_is_yaml_only() {
     let url = vendor.url();
     let rig = Rig::new(
         &sources,
-        &[("SWEETS_ENDPOINT", &url), ("CLIENT_ID", "me"), ("CLIENT_SECRET", "my-secret")],
+        &[
+            ("SWEETS_ENDPOINT", &url),
+            ("CLIENT_ID", "me"),
+            ("CLIENT_SECRET", "my-secret-that-opens-nothing"),
+        ],
     );
     let (status, body) = rig.call("/tasks/sweets/a:stop", json!({}), &[]).await;
     assert_eq!(status, 200, "{body}");
     let got = vendor.got();
     assert_eq!(got[0].headers["content-type"], "application/x-www-form-urlencoded");
     assert_eq!(got[0].body, "grant_type=client_credentials&scope=tasks%3Aread+tasks%3Awrite");
-    assert_eq!(got[0].headers["authorization"], "Basic bWU6bXktc2VjcmV0");
-    assert_eq!(got[1].headers["authorization"], "Bearer at-1");
-    assert!(!format!("{:?}", rig.table).contains("my-secret"));
+    assert_eq!(
+        got[0].headers["authorization"],
+        "Basic bWU6bXktc2VjcmV0LXRoYXQtb3BlbnMtbm90aGluZw=="
+    );
+    assert_eq!(got[1].headers["authorization"], "Bearer at-1-that-opens-nothing");
+    assert!(!format!("{:?}", rig.table).contains("my-secret-that-opens-nothing"));
 }
 
 #[tokio::test]
 async fn a_callers_header_is_handed_on_and_its_refusal_as_well() {
     let vendor = Server::start(|got| match got.headers.get("x-auth-token").map(String::as_str) {
-        Some("good") => (204, Vec::new(), String::new()),
+        Some("good-that-opens-nothing") => (204, Vec::new(), String::new()),
         _ => (401, Vec::new(), String::new()),
     })
     .await;
@@ -153,21 +163,26 @@ async fn a_callers_header_is_handed_on_and_its_refusal_as_well() {
         &[("SWEETS_ENDPOINT", &url)],
     );
     let stop = async |headers: &[(&str, &str)]| rig.call("/tasks/sweets/a:stop", json!({}), headers).await;
-    assert_eq!(stop(&[("x-auth-token", "good"), ("authorization", "mine")]).await.0, 200);
+    assert_eq!(
+        stop(&[("x-auth-token", "good-that-opens-nothing"), ("authorization", "mine")])
+            .await
+            .0,
+        200
+    );
     assert!(
         !vendor.got()[0].headers.contains_key("authorization"),
         "only what is named is handed on"
     );
     for headers in [
         vec![],
-        vec![("x-auth-token", "good"), ("x-auth-token", "other")],
-        vec![("x-auth-token", "good"), ("connection", "x-auth-token")],
+        vec![("x-auth-token", "good-that-opens-nothing"), ("x-auth-token", "other")],
+        vec![("x-auth-token", "good-that-opens-nothing"), ("connection", "x-auth-token")],
     ] {
         let (status, problem) = stop(&headers).await;
         assert_eq!((status, &problem["reason"]), (401, &json!("UNAUTHENTICATED")), "{headers:?}");
     }
     assert_eq!(vendor.got().len(), 1, "without the header nothing is sent");
-    let (status, problem) = stop(&[("x-auth-token", "bad")]).await;
+    let (status, problem) = stop(&[("x-auth-token", "bad-that-opens-nothing")]).await;
     assert_eq!((status, &problem["vendor"]["status"]), (401, &json!(401)));
     assert!(!problem.to_string().contains("bad\""), "{problem}");
 }

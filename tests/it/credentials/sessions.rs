@@ -22,7 +22,7 @@ use super::{CAPTURE, CBT, PASSWORD, Rig, Server, firewall, iam, node, passwords,
 
 #[tokio::test]
 async fn a_thousand_calls_with_an_expired_token_cause_one_login() {
-    let (iam, vendor) = (iam().await, firewall(&["token-1"]).await);
+    let (iam, vendor) = (iam().await, firewall(&["token-1-that-opens-nothing"]).await);
     let (vendor_url, iam_url) = (vendor.url(), iam.url());
     let rig = Rig::shipped(&passwords(&vendor_url, &iam_url));
     let first = rig.stop_capture().await;
@@ -47,7 +47,7 @@ async fn a_thousand_at_once_find_their_token_expired() {
     let gone = Arc::clone(&revoked);
     let iam = iam().await;
     let vendor = Server::start(move |got| {
-        if gone.load(Ordering::SeqCst) && got.headers["x-auth-token"] == "token-1" {
+        if gone.load(Ordering::SeqCst) && got.headers["x-auth-token"] == "token-1-that-opens-nothing" {
             return unauthorized();
         }
         (200, Vec::new(), r#"{"data":{"id":"f","name":"n"}}"#.to_owned())
@@ -167,7 +167,7 @@ async fn the_project_is_named_by_id_or_by_name() {
         let user = json!({ "name": "user", "password": PASSWORD, "domain": { "name": "account" } });
         let identity = json!({ "methods": ["password"], "password": { "user": user } });
         assert_eq!(body, json!({ "auth": { "identity": identity, "scope": { "project": expected } } }));
-        assert_eq!(vendor.got()[0].headers["x-auth-token"], "token-1");
+        assert_eq!(vendor.got()[0].headers["x-auth-token"], "token-1-that-opens-nothing");
     }
 }
 
@@ -256,7 +256,7 @@ async fn a_session_that_only_the_job_finds_expired_is_renewed_once() {
         })
         .await;
         let url = node.url();
-        let rig = Rig::shipped(&[("ZSTACK_ENDPOINT", &url), ("ZSTACK_ACCOUNT", "a"), ("ZSTACK_PASSWORD", "p")]);
+        let rig = Rig::shipped(&[("ZSTACK_ENDPOINT", &url), ("ZSTACK_ACCOUNT", "a"), ("ZSTACK_PASSWORD", PASSWORD)]);
         let (status, body) = rig.call(CBT, json!({}), &[("prefer", "wait=5")]).await;
         let expected = if second_lives { (200, "done") } else { (502, "not_done") };
         assert_eq!((status, body["outcome"].as_str().unwrap()), expected, "{body}");
@@ -357,7 +357,7 @@ async fn a_session_outlives_a_reload_that_does_not_concern_it_and_no_other() {
 async fn a_vendor_that_hangs_at_the_logout_holds_nobody_for_long() {
     let node = node("").await;
     let url = node.url();
-    let rig = Rig::shipped(&[("ZSTACK_ENDPOINT", &url), ("ZSTACK_ACCOUNT", "a"), ("ZSTACK_PASSWORD", "p")]);
+    let rig = Rig::shipped(&[("ZSTACK_ENDPOINT", &url), ("ZSTACK_ACCOUNT", "a"), ("ZSTACK_PASSWORD", PASSWORD)]);
     assert_eq!(rig.call(CBT, json!({}), &[]).await.0, 200);
     // The port stays and nobody answers on it any more.
     let address = node.address;
@@ -378,7 +378,7 @@ async fn a_vendor_that_hangs_at_the_logout_holds_nobody_for_long() {
 async fn who_never_logged_in_does_not_log_out() {
     let node = node("").await;
     let url = node.url();
-    let rig = Rig::shipped(&[("ZSTACK_ENDPOINT", &url), ("ZSTACK_ACCOUNT", "a"), ("ZSTACK_PASSWORD", "p")]);
+    let rig = Rig::shipped(&[("ZSTACK_ENDPOINT", &url), ("ZSTACK_ACCOUNT", "a"), ("ZSTACK_PASSWORD", PASSWORD)]);
     rig.keyring.log_out(Duration::from_secs(5)).await;
     assert!(node.got().is_empty());
 }
