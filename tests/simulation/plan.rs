@@ -347,7 +347,7 @@ impl Plan {
             gateways,
             scheme: *pick(dice, &[Scheme::Fixed, Scheme::Login, Scheme::Login, Scheme::Signature]),
             deadline: *pick(dice, &[2_000, 5_000, 5_000, 8_000, 12_000, 30_000]),
-            tick: *pick(dice, &[5, 10, 20]),
+            tick: *pick(dice, &[10, 20, 20]),
             latency: *pick(dice, &[1, 20, 100]),
             token_life: *pick(dice, &[3_000, 20_000, 3_600_000]),
             callers: callers(dice, gateways, calm),
