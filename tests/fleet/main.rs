@@ -65,8 +65,7 @@ async fn a_rolling_restart_under_load_fails_no_call() {
     let mut fleet = Fleet::start(&[("retries 2", "retries 0")]).await;
     let mut load = Load::start(fleet.front);
     load.reaches(ENOUGH).await;
-    for place in 0..NAMES.len() {
-        let name = NAMES[place];
+    for (place, name) in NAMES.into_iter().enumerate() {
         let before = load.count();
         let held = fleet.held_by(place, 1, HELD * (place as u64 + 1)).await;
 
@@ -321,7 +320,7 @@ fn own_host() -> Ipv4Addr {
 const NAMES: [&str; 3] = ["one", "two", "three"];
 const VICTIM: usize = 1;
 /// Calls between two things that happen.
-const ENOUGH: u64 = 200;
+const ENOUGH: u64 = 100;
 /// Five times what HAProxy needs to see three checks fail, as the machine may be busy.
 const DRAIN_DELAY: &str = "3s";
 
