@@ -221,9 +221,9 @@ fn environment(scheme: Scheme) -> Environment {
         ],
         Scheme::Signature => &[
             ("HUAWEI_ACCESS_KEY", "made-up-key"),
-            ("HUAWEI_SECRET_KEY", "made-up-secret"),
+            ("HUAWEI_SECRET_KEY", "a-secret-key-that-opens-nothing"),
             ("ZSTACK_ACCESS_KEY_ID", "made-up-key"),
-            ("ZSTACK_ACCESS_KEY_SECRET", "made-up-secret"),
+            ("ZSTACK_ACCESS_KEY_SECRET", "another-that-opens-nothing"),
             ("ZSTACK_TIME_ZONE", "UTC"),
         ],
     };
