@@ -31,6 +31,8 @@ const RAMP: Duration = Duration::from_millis(1500);
 const DEADLINE: Duration = Duration::from_secs(1);
 /// Of all callers. Fewer than the gateway takes: what is measured is the refusal of calls, not of connections.
 const CONNECTIONS: usize = 256;
+/// A call that finds no connection for so long is not sent: its caller has no room either.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// What is looked at to see when calls are served again.
 const WINDOW: Duration = Duration::from_millis(500);
 /// Where the next window begins.
@@ -240,7 +242,7 @@ async fn closed(gateway: SocketAddr, callers: usize, length: Duration) -> Result
     all(tasks).await
 }
 
-/// Calls that are due at fixed moments; what has found no connection at the end of the step is not sent.
+/// Calls that are due at fixed moments, whatever becomes of the earlier ones.
 async fn open(gateway: SocketAddr, rate: f64) -> Result<Found, Failure> {
     let next = Arc::new(AtomicU32::new(0));
     let every = Duration::from_secs_f64(1.0 / rate);
@@ -254,6 +256,9 @@ async fn open(gateway: SocketAddr, rate: f64) -> Result<Found, Failure> {
                 let due = every * next.fetch_add(1, Ordering::Relaxed);
                 if due >= STEP || start.elapsed() >= STEP {
                     return Ok::<Found, Failure>(found);
+                }
+                if start.elapsed() > due + PATIENCE {
+                    continue;
                 }
                 sleep_until(start + due).await;
                 let sent = Instant::now();
