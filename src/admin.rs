@@ -24,28 +24,29 @@ use tower::Service;
 use crate::layer::observe::{X_REQUEST_ID, new_request_id, problem_response};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
+use crate::telemetry::{log, metrics};
 
 /// The service of the admin listener. Cloning shares all of it.
 #[derive(Clone)]
 pub struct Admin {
     draining: CancellationToken,
-    config: Arc<str>,
+    config: Arc<dyn Fn() -> String + Send + Sync>,
     metrics: PrometheusHandle,
     status: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
 impl Admin {
-    /// `draining` is cancelled when the process is about to end; `config` is the hash of the configuration that runs; `status`
+    /// `draining` is cancelled when the process is about to end; `config` gives the hash of the configuration that runs; `status`
     /// makes the document of `/status`.
     pub fn new(
         draining: CancellationToken,
-        config: impl Into<Arc<str>>,
+        config: impl Fn() -> String + Send + Sync + 'static,
         metrics: PrometheusHandle,
         status: impl Fn() -> Value + Send + Sync + 'static,
     ) -> Self {
         Self {
             draining,
-            config: config.into(),
+            config: Arc::new(config),
             metrics,
             status: Arc::new(status),
         }
@@ -54,7 +55,10 @@ impl Admin {
     fn answer(&self, method: &Method, path: &str, request_id: &str) -> Response<Full<Bytes>> {
         let document: fn(&Self) -> Response<Full<Bytes>> = match path {
             "/livez" => |_| as_json(StatusCode::OK, &json!({ "status": "alive" })),
-            "/metrics" => |admin| text(StatusCode::OK, EXPOSITION, admin.metrics.render()),
+            "/metrics" => |admin| {
+                metrics::log_lines_lost(log::lost_lines());
+                text(StatusCode::OK, EXPOSITION, admin.metrics.render())
+            },
             "/readyz" => Self::readiness,
             "/status" => |admin| as_json(StatusCode::OK, &(admin.status)()),
             _ => {
@@ -83,7 +87,7 @@ impl Admin {
         } else {
             (StatusCode::OK, "ready")
         };
-        as_json(status, &json!({ "status": word, "config": &*self.config }))
+        as_json(status, &json!({ "status": word, "config": (self.config)() }))
     }
 }
 
@@ -108,7 +112,7 @@ impl<B> Service<Request<B>> for Admin {
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Admin").finish_non_exhaustive()
     }
 }
 
@@ -136,6 +140,8 @@ fn text(status: StatusCode, media_type: HeaderValue, body: String) -> Response<F
     response
 }
 
+/// The methods of this listener, `OPTIONS *` included.
+pub const METHODS: &str = "GET, HEAD, OPTIONS";
 /// The methods of every path here.
 const ALLOW: &str = "GET, HEAD";
 
@@ -148,7 +154,6 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::metrics;
     use http_body_util::BodyExt as _;
 
     fn call(draining: bool, method: &str, path: &str) -> (Response<()>, String) {
@@ -158,7 +163,12 @@ mod tests {
         if draining {
             token.cancel();
         }
-        let mut admin = Admin::new(token, "3f9c", recorder.handle(), || json!({ "providers": [{ "name": "cheese" }] }));
+        let mut admin = Admin::new(
+            token,
+            || "3f9c".to_owned(),
+            recorder.handle(),
+            || json!({ "providers": [{ "name": "cheese" }] }),
+        );
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
         let response = admin.call(request).into_inner().unwrap();
         let (head, body) = response.into_parts();

@@ -1,26 +1,48 @@
-//! The gateway as a running thing: two listeners, the stack, the ways to the vendors, and a clean end.
+//! The gateway as a running thing: two listeners, the stack, the ways to the vendors, another configuration while it runs, and a
+//! clean end.
 //!
-//! **Shape**: `RunningGateway::start(table, options)` -> addresses; `stop()` returns when everything has ended.
+//! **Shape**: `RunningGateway::start(table, options)` -> addresses; `replace(table, hash)` while it runs; `leave(..)`, then
+//! `stop()` returns when everything has ended.
+//!
+//! **Invariants**
+//! - A call sees one configuration from its head to its end: it looks the stack up once, and what the stack holds never changes.
+//! - What did not change is kept when a configuration is replaced: the way to a provider that is called as before, with its
+//!   connections and its calls under way; a login with its session; the limit over all calls; whoever waits for a look.
+//! - A session that no configuration needs any more is ended when the last call is over that may use it.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
+use tower::util::{Oneshot, ServiceExt as _};
 
 use crate::admin::{self, Admin};
 use crate::layer::dispatch::Dispatch;
 use crate::route::RouteTable;
-use crate::server::{self, ServerLimits};
-use crate::stack::{self, StackLimits};
+use crate::server::{self, ServerLimits, Shutdown};
+use crate::stack::{Frame, Gateway, StackLimits};
+use crate::telemetry::metrics;
 use crate::upstream::client::ClientError;
 use crate::upstream::credentials::Keyring;
+use crate::upstream::health::Gates;
+use crate::upstream::network::System;
 use crate::upstream::policy::ProviderService;
 
 /// How the gateway runs.
@@ -70,16 +92,148 @@ pub enum StartError {
     },
 }
 
+/// What became of another configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// It runs. The providers that are called in another way than before, or are new, or are gone.
+    Applied(Vec<String>),
+    /// It could not be put to work; the one before goes on.
+    Failed,
+    /// It has faults; the one before goes on.
+    Rejected,
+    /// It is what runs already.
+    Unchanged,
+}
+
+impl Reload {
+    /// The word in metrics and in `/status`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Applied(_) => "applied",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
 /// A gateway that runs until it is stopped or dropped.
 #[derive(Debug)]
 pub struct RunningGateway {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
+    current: Arc<ArcSwap<Current>>,
+    last_reload: LastReload,
+    frame: Frame,
+    via: String,
+    /// One for each configuration before, cancelled when its last call is over.
+    older: Vec<CancellationToken>,
+    retiring: JoinSet<()>,
     draining: CancellationToken,
+    shutdown: Shutdown,
     ended: CancellationToken,
-    keyring: Keyring,
     serving: JoinSet<()>,
     backstage: JoinSet<()>,
+}
+
+/// What a reload came to, and when.
+type LastReload = Arc<Mutex<Option<(&'static str, Timestamp)>>>;
+
+/// The configuration that runs, with all that stands on it.
+struct Current {
+    table: Arc<RouteTable>,
+    hash: String,
+    keyring: Keyring,
+    gates: Gates,
+    ways: HashMap<String, ProviderService>,
+    gateway: Gateway<Incoming>,
+    /// Cancelled when nobody, no call that has begun either, uses it any more.
+    over: CancellationToken,
+}
+
+impl Current {
+    /// Sets a configuration up; what is the same as before is taken over. Also the providers for which it is not.
+    fn new(
+        table: Arc<RouteTable>,
+        hash: String,
+        (frame, via): (&Frame, &str),
+        before: Option<&Self>,
+    ) -> Result<(Self, Vec<String>), StartError> {
+        let keyring = match before {
+            Some(before) => before.keyring.renewed(&table, via),
+            None => Keyring::new(&table, via, Arc::new(System)),
+        };
+        let keyring = keyring.map_err(|source| StartError::Keyring { source })?;
+        let gates = before.map_or_else(|| Gates::new(&table), |before| before.gates.followed_by(&table));
+        let mut ways = HashMap::new();
+        let mut changed = Vec::new();
+        for (name, provider) in &table.providers {
+            let kept = before.filter(|before| {
+                let connection = provider.connection.as_ref().ok();
+                before.table.providers.get(name).is_some_and(|other| other.is_called_like(provider))
+                    && connection.is_none_or(|connection| keyring.agrees(&before.keyring, connection))
+            });
+            let way = match kept.and_then(|before| before.ways.get(name)) {
+                Some(way) => way.clone(),
+                None => {
+                    changed.push(name.clone());
+                    ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).map_err(|source| {
+                        StartError::Client {
+                            provider: name.clone(),
+                            source,
+                        }
+                    })?
+                }
+            };
+            let way = match gates.gate(name) {
+                Some(gate) => way.through(gate.clone()),
+                None => way,
+            };
+            ways.insert(name.clone(), way);
+        }
+        if let Some(before) = before {
+            changed.extend(before.ways.keys().filter(|name| !ways.contains_key(*name)).cloned());
+            changed.sort_unstable();
+        }
+        let over = CancellationToken::new();
+        let dispatch = Dispatch::telling(ways.clone(), Some(over.clone().drop_guard()));
+        let current = Self {
+            gateway: frame.build(Arc::clone(&table), dispatch),
+            table,
+            hash,
+            keyring,
+            gates,
+            ways,
+            over,
+        };
+        Ok((current, changed))
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
+/// The stack of the configuration that runs when a request begins; the request keeps it.
+#[derive(Clone)]
+struct Latest(Arc<ArcSwap<Current>>);
+
+impl Service<Request<Incoming>> for Latest {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Oneshot<Gateway<Incoming>, Request<Incoming>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The stack sheds what it has no room for.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        self.0.load().gateway.clone().oneshot(request)
+    }
 }
 
 impl RunningGateway {
@@ -88,18 +242,9 @@ impl RunningGateway {
     /// # Errors
     /// [`StartError`]; then nothing listens.
     pub async fn start(table: Arc<RouteTable>, options: GatewayOptions, metrics: PrometheusHandle) -> Result<Self, StartError> {
-        let via = &options.stack.admit.via;
-        let keyring = Keyring::new(&table, via).map_err(|source| StartError::Keyring { source })?;
-        let mut ways = HashMap::new();
-        for (name, provider) in &table.providers {
-            let way = ProviderService::with_keyring(name, &provider.connection, &provider.limits, via, &keyring).map_err(|source| {
-                StartError::Client {
-                    provider: name.clone(),
-                    source,
-                }
-            })?;
-            ways.insert(name.clone(), way);
-        }
+        let frame = Frame::new(options.stack.clone());
+        let via = options.stack.admit.via;
+        let (current, _all) = Current::new(table, options.config_hash, (&frame, &via), None)?;
         let listener = bind(options.listen).await?;
         let admin_listener = match options.admin_listen {
             Some(address) => Some(bind(address).await?),
@@ -111,23 +256,41 @@ impl RunningGateway {
             .map(|listener| local_address(listener, options.listen))
             .transpose()?;
 
-        let (draining, ended) = (CancellationToken::new(), CancellationToken::new());
-        let gateway = stack::build(Arc::clone(&table), &options.stack, Dispatch::new(ways));
+        metrics::config_runs(&current.hash, None);
+        let current = Arc::new(ArcSwap::from_pointee(current));
+        let last_reload = LastReload::default();
+        let (draining, shutdown, ended) = (CancellationToken::new(), Shutdown::default(), CancellationToken::new());
         let (mut serving, mut backstage) = (JoinSet::new(), JoinSet::new());
         let (limits, drain) = (options.server.clone(), options.drain);
-        serving.spawn(server::run(listener, gateway, limits, draining.clone(), drain));
+        serving.spawn(server::run(listener, Latest(Arc::clone(&current)), limits, shutdown.clone(), drain));
         backstage.spawn(admin::upkeep(metrics.clone(), ended.clone()));
         if let Some(listener) = admin_listener {
+            let (hash, shown, last) = (Arc::clone(&current), Arc::clone(&current), Arc::clone(&last_reload));
             // Its own end: while callers are drained, `/readyz` has to say so.
-            let admin = Admin::new(draining.clone(), options.config_hash, metrics, move || status(&table));
-            backstage.spawn(server::run(listener, admin, options.server, ended.clone(), ADMIN_DRAIN));
+            let admin = Admin::new(
+                draining.clone(),
+                move || hash.load().hash.clone(),
+                metrics,
+                move || status(&shown.load(), &last),
+            );
+            let limits = ServerLimits {
+                methods: admin::METHODS,
+                ..options.server
+            };
+            backstage.spawn(server::run(listener, admin, limits, ended.clone(), ADMIN_DRAIN));
         }
         Ok(Self {
             address,
             admin_address,
+            current,
+            last_reload,
+            frame,
+            via,
+            older: Vec::new(),
+            retiring: JoinSet::new(),
             draining,
+            shutdown,
             ended,
-            keyring,
             serving,
             backstage,
         })
@@ -145,20 +308,82 @@ impl RunningGateway {
         self.admin_address
     }
 
+    /// Puts another configuration to work: calls that begin from now on see it, those under way keep theirs. Returns at once.
+    ///
+    /// # Errors
+    /// [`StartError`] when a way cannot be set up; then nothing has changed.
+    pub fn replace(&mut self, table: Arc<RouteTable>, hash: String) -> Result<Reload, StartError> {
+        let before = self.current.load_full();
+        let (next, changed) =
+            Current::new(table, hash, (&self.frame, &self.via), Some(&before)).inspect_err(|_| self.note(&Reload::Failed))?;
+        metrics::config_runs(&next.hash, Some(&before.hash));
+        if changed.is_empty() && next.hash == before.hash {
+            self.note(&Reload::Unchanged);
+            return Ok(Reload::Unchanged);
+        }
+        let retired = before.keyring.without(&next.keyring);
+        self.current.store(Arc::new(next));
+        self.older.retain(|older| !older.is_cancelled());
+        self.older.push(before.over.clone());
+        let older = self.older.clone();
+        while self.retiring.try_join_next().is_some() {}
+        self.retiring.spawn(async move {
+            for older in older {
+                older.cancelled().await;
+            }
+            retired.log_out(LOGOUT).await;
+        });
+        let reload = Reload::Applied(changed);
+        self.note(&reload);
+        Ok(reload)
+    }
+
+    /// Notes that another configuration has faults, and that the one that runs goes on.
+    pub fn keep(&self) -> Reload {
+        self.note(&Reload::Rejected);
+        Reload::Rejected
+    }
+
+    fn note(&self, reload: &Reload) {
+        let word = reload.as_str();
+        metrics::config_reloaded(word, matches!(reload, Reload::Applied(_) | Reload::Unchanged));
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some((word, Timestamp::now()));
+    }
+
+    /// Says that it is about to end, in `/readyz` and in every answer, and serves on for this time: until the balancer in front
+    /// has noticed.
+    pub async fn leave(&self, delay: Duration) {
+        self.draining.cancel();
+        self.shutdown.leave();
+        tokio::time::sleep(delay).await;
+    }
+
     /// Stops accepting, lets calls under way end, at most for the drain time, ends the sessions at the vendors, and returns when
     /// all has ended.
     pub async fn stop(mut self) {
-        self.draining.cancel();
+        self.leave(Duration::ZERO).await;
+        self.shutdown.close();
         while self.serving.join_next().await.is_some() {}
-        self.keyring.log_out(LOGOUT).await;
+        let retired = async { while self.retiring.join_next().await.is_some() {} };
+        let current = self.current.load_full();
+        let _ended_or_not = tokio::join!(tokio::time::timeout(LOGOUT, retired), current.keyring.log_out(LOGOUT));
         self.ended.cancel();
         while self.backstage.join_next().await.is_some() {}
     }
 }
 
-/// The document of `/status`: what can be called, and what is missing where something cannot.
-#[must_use]
-pub fn status(table: &RouteTable) -> Value {
+/// The document of `/status`: what runs, what can be called and how things stand with it, and what is missing where something cannot.
+fn status(current: &Current, last: &LastReload) -> Value {
+    let mut document = providers(&current.table, &current.gates);
+    document["config"] = json!(current.hash);
+    if let Some((result, at)) = *last.lock().unwrap_or_else(PoisonError::into_inner) {
+        document["reload"] = json!({ "result": result, "at": at.to_string() });
+    }
+    document
+}
+
+/// The providers of `/status`.
+fn providers(table: &RouteTable, gates: &Gates) -> Value {
     let providers: Vec<Value> = table
         .providers
         .values()
@@ -170,6 +395,9 @@ pub fn status(table: &RouteTable) -> Value {
                 "missing": provider.connection.as_ref().err().cloned().unwrap_or_default(),
                 "actions": provider.actions.keys().collect::<Vec<_>>(),
             });
+            if provider.connection.is_ok() {
+                document["health"] = gates.status(provider);
+            }
             if !provider.alternatives.is_empty() {
                 document["alternatives"] = json!(provider.alternatives);
             }

@@ -14,14 +14,21 @@ use serde_json::{Map, Value};
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
-use crate::mapping::request::RequestTemplate;
+use crate::mapping::request::{CallValues, RequestTemplate};
+use crate::model::call::UpstreamReply;
+use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
 use crate::trust::Trust;
 
 pub mod credentials;
+mod limits;
 
 pub use credentials::Credentials;
+pub use limits::{
+    Allowance, BreakerPlan, DEFAULT_BURST, DEFAULT_CALLS, DEFAULT_CONSECUTIVE, DEFAULT_LONGEST_PAUSE, DEFAULT_PAUSE, DEFAULT_QUEUE_LENGTH,
+    DEFAULT_QUEUE_WAIT, DEFAULT_SHARE, DEFAULT_WINDOW, Queue, Rate,
+};
 
 /// All providers, by the name that stands in the path.
 #[derive(Debug, Default)]
@@ -59,6 +66,15 @@ pub struct Provider {
     pub task: Option<Arc<Task>>,
 }
 
+impl Provider {
+    /// Is the other one called at the same place, as the same one and within the same limits, so that what is known of the vendor
+    /// (connections, sessions, calls under way) holds for both? Their actions may differ.
+    #[must_use]
+    pub fn is_called_like(&self, other: &Self) -> bool {
+        (&self.name, &self.connection, &self.limits) == (&other.name, &other.connection, &other.limits)
+    }
+}
+
 /// How to look at a task.
 #[derive(Debug)]
 pub struct Task {
@@ -70,8 +86,8 @@ pub struct Task {
     pub every: Duration,
 }
 
-/// Where a provider is called and how taskgate proves itself.
-#[derive(Clone, Debug)]
+/// Where a provider is called and how taskgate proves itself. Two that are equal reach the same vendor as the same one.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
     /// Where.
     pub endpoint: Endpoint,
@@ -115,8 +131,14 @@ pub enum IdKind {
 /// How much at once, how long, how large: per provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls under way at once; one more is refused.
+    /// Calls under way at once.
     pub in_flight: usize,
+    /// Who comes when that many are under way.
+    pub queue: Queue,
+    /// What every request to the vendor has to respect, logins aside.
+    pub allowances: Vec<Arc<Allowance>>,
+    /// When the provider is left alone; never without one.
+    pub breaker: Option<BreakerPlan>,
     /// For one connection attempt, DNS and TLS included.
     pub connect_timeout: Duration,
     /// For one vendor call, from the first byte sent to the last received.
@@ -131,6 +153,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight: DEFAULT_IN_FLIGHT,
+            queue: Queue::default(),
+            allowances: Vec::new(),
+            breaker: Some(BreakerPlan::default()),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             timeout: DEFAULT_TIMEOUT,
             max_reply_bytes: DEFAULT_MAX_REPLY_BYTES,
@@ -145,7 +170,7 @@ pub enum Repeat {
     /// Never: the second one may act again.
     #[default]
     Never,
-    /// The vendor refuses a second one that carries the same key.
+    /// It carries a key that is the call's own, and the vendor refuses a second one with the same key.
     SameKey,
     /// The second one changes nothing.
     Safe,
@@ -164,12 +189,16 @@ pub struct Route {
     pub schema: RequestSchema,
     /// May it be sent again?
     pub repeat: Repeat,
+    /// Does the vendor refuse what is over its limits before it acts?
+    pub limited_before_acting: bool,
     /// What is sent.
     pub request: RequestTemplate,
     /// What the answer means.
     pub reply: ReplyRules,
     /// The configuration values that templates may use, by name.
     pub settings: Arc<Value>,
+    /// What this request has to respect besides what all of the provider's have to.
+    pub allowances: Vec<Arc<Allowance>>,
     /// What is done beside sending the request once.
     pub pursuit: Pursuit,
 }
@@ -188,6 +217,18 @@ pub struct Pursuit {
 }
 
 impl Route {
+    /// What an answer is an error of, as far as that can be said without the values of a call: conditions over them do not hold.
+    #[must_use]
+    pub fn refusal(&self, reply: &UpstreamReply) -> Option<GatewayError> {
+        let nobody = CallValues {
+            id: Value::Null,
+            body: Map::new(),
+            call: Value::Null,
+            settings: Arc::clone(&self.settings),
+        };
+        self.reply.normalize(&nobody, "", reply).result.err()
+    }
+
     /// Does it only look?
     #[must_use]
     pub fn is_look(&self) -> bool {

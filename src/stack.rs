@@ -64,7 +64,54 @@ impl Default for StackLimits {
     }
 }
 
-/// Builds the stack over a way to the vendors. Once per process: the limit is in the layer.
+/// What all stacks of a process share, whichever table they read: how many calls are in flight, and who looks at what.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    limits: StackLimits,
+    room: GlobalConcurrencyLimitLayer,
+    pursue: PursueLayer,
+}
+
+impl Frame {
+    /// Once per process.
+    #[must_use]
+    pub fn new(limits: StackLimits) -> Self {
+        Self {
+            room: GlobalConcurrencyLimitLayer::new(limits.in_flight),
+            pursue: PursueLayer::new(limits.pace),
+            limits,
+        }
+    }
+
+    /// Builds the stack of one table over its ways to the vendors.
+    pub fn build<U, B>(&self, table: Arc<RouteTable>, upstream: U) -> Gateway<B>
+    where
+        U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
+        U::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let limits = &self.limits;
+        let service = ServiceBuilder::new()
+            // Outermost, so that what rescue says is what is counted and logged.
+            .layer(ObserveLayer::new(limits.deadline))
+            // Inside observe: a panic is counted and keeps its request id.
+            .layer(RescueLayer)
+            // Shed before a body is read: a refused call costs next to nothing.
+            .layer(LoadShedLayer::new())
+            .layer(self.room.clone())
+            .layer(AdmitLayer::new(limits.admit.clone(), Arc::clone(&table.passthrough)))
+            .layer(ResolveLayer::new(table))
+            .layer(ValidateLayer)
+            // All who wait share its hub.
+            .layer(self.pursue.clone())
+            .layer(TranslateLayer)
+            .service(upstream);
+        BoxCloneSyncService::new(service)
+    }
+}
+
+/// Builds the stack of a table that is never replaced.
 pub fn build<U, B>(table: Arc<RouteTable>, limits: &StackLimits, upstream: U) -> Gateway<B>
 where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
@@ -72,22 +119,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let service = ServiceBuilder::new()
-        // Outermost, so that what rescue says is what is counted and logged.
-        .layer(ObserveLayer::new(limits.deadline))
-        // Inside observe: a panic is counted and keeps its request id.
-        .layer(RescueLayer)
-        // Shed before a body is read: a refused call costs next to nothing.
-        .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(limits.in_flight))
-        .layer(AdmitLayer::new(limits.admit.clone(), Arc::clone(&table.passthrough)))
-        .layer(ResolveLayer::new(table))
-        .layer(ValidateLayer)
-        // Once per process as well: all who wait share its hub.
-        .layer(PursueLayer::new(limits.pace))
-        .layer(TranslateLayer)
-        .service(upstream);
-    BoxCloneSyncService::new(service)
+    Frame::new(limits.clone()).build(table, upstream)
 }
 
 /// A call waits for its vendor most of the time and holds some tens of KiB: a thousand are 50 MiB.

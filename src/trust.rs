@@ -75,6 +75,15 @@ impl Trust {
     }
 }
 
+/// A key is the same where the certificate is: the one fits the other.
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        let roots = |trust: &Self| trust.authorities.as_ref().map(|roots| roots.roots.clone());
+        let chain = |trust: &Self| trust.client.as_ref().map(|client| client.cert.clone());
+        (&self.pins, &self.server_name, roots(self), chain(self)) == (&other.pins, &other.server_name, roots(other), chain(other))
+    }
+}
+
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust")

@@ -17,12 +17,12 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped;
-use taskgate::layer::{CallContext, CallCredentials, CredentialUse, Exchange, Outbound};
+use taskgate::layer::{Aim, CallContext, CallCredentials, CredentialUse, Doubt, Exchange, Outbound};
 use taskgate::model::answer::Outcome;
 use taskgate::model::call::{UpstreamReply, UpstreamRequest};
 use taskgate::model::error::GatewayError;
 use taskgate::model::reason::Reason;
-use taskgate::route::{Connection, Credentials, Endpoint, Limits};
+use taskgate::route::{Connection, Credentials, Endpoint, Limits, Queue};
 use taskgate::trust::Trust;
 use taskgate::upstream::client::UpstreamClient;
 use taskgate::upstream::policy::ProviderService;
@@ -80,9 +80,11 @@ fn outbound() -> Outbound {
             request_id: "r-1".into(),
             deadline: soon(),
             credentials: CallCredentials::default(),
+            doubt: Doubt::default(),
         },
         provider,
         route,
+        aim: Aim::Act,
         request: post(),
         credentials: CredentialUse::Normal,
     }
@@ -468,6 +470,10 @@ async fn dropping_the_call_closes_the_connection_and_frees_the_place() {
     let mut vendor = Vendor::start(vec![vec![Step::Read, Step::Hang], vec![Step::Read, answer("200 OK", "")]]).await;
     let limits = Limits {
         in_flight: 1,
+        queue: Queue {
+            length: 0,
+            ..Queue::default()
+        },
         ..Limits::default()
     };
     let service = ProviderService::with_client("cheese", Ok(to(&vendor, &limits)), &limits);

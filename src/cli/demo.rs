@@ -1,6 +1,7 @@
 //! `taskgate demo`: gateway and simulators of all shipped vendors in one process, and what to try.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -10,7 +11,6 @@ use crate::config::compile::compile;
 use crate::config::environment::Environment;
 use crate::config::shipped::{self, ROUTES_FILE};
 use crate::simulate::{CFW_FIREWALL, CFW_TASK, DBSS_INSTANCE, FaultRule, HSS_TASK, PRIME_RUNS, SimulatorOptions, Simulators, ZSTACK_TASK};
-use crate::telemetry::log;
 
 /// What `demo` takes.
 #[derive(Args, Debug)]
@@ -26,7 +26,13 @@ pub(super) struct DemoArgs {
 
 /// Runs until a signal ends it.
 pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, CliError> {
-    log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
+    let log = args.log.install()?;
+    let ended = demo(args).await;
+    log.finish().await;
+    ended
+}
+
+async fn demo(args: DemoArgs) -> Result<ExitCode, CliError> {
     // What was stopped is shown as stopped at the first look: whoever tries the same call twice sees how that is said.
     let options = args
         .faults
@@ -37,11 +43,13 @@ pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::system("the simulators do not start", error))?;
     let environment: Environment = simulators.environment().into_iter().collect();
     let compiled = compile(&shipped::sources(), ROUTES_FILE, &environment).map_err(|rejected| super::rejected_text(&rejected))?;
-    let signals = StopSignals::catch()?;
+    let mut signals = StopSignals::catch()?;
     let gateway = args.gateway.start(&compiled).await?;
     serve::announce(&gateway, &compiled)?;
     print(&what_to_try(&gateway.address().to_string()))?;
-    let code = serve::finish(gateway, signals).await;
+    signals.next().await;
+    // There is no balancer that would have to notice.
+    let code = serve::finish(gateway, signals, Duration::ZERO).await;
     simulators.shutdown().await;
     code
 }

@@ -99,7 +99,7 @@ pub fn explain(sources: &Sources, routes: &str, environment: &Environment, args:
         let samples = case::environment(sources, &args.provider, &mut FileSet::default(), &mut Diagnostics::default());
         let filled: Vec<(String, String)> = missing
             .iter()
-            .filter(|name| environment.value(name).is_none())
+            .filter(|name| !environment.is_given(name))
             .filter_map(|name| Some((name.clone(), samples.value(name)?.to_owned())))
             .collect();
         let names: Vec<String> = filled.iter().map(|(name, _)| name.clone()).collect();

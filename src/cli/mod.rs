@@ -9,8 +9,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::compile::{Compiled, Rejected, compile};
-use crate::config::environment::Environment;
+use crate::config::compile::Rejected;
 use crate::config::shipped::{self, ROUTES_FILE};
 use crate::config::sources::Sources;
 use crate::telemetry::log;
@@ -20,6 +19,7 @@ mod demo;
 pub mod explain;
 mod init;
 pub mod rehearsal;
+mod reload;
 mod serve;
 mod simulate;
 
@@ -42,6 +42,7 @@ enum Command {
     #[command(after_help = SIMULATE_HELP)]
     Simulate(simulate::SimulateArgs),
     /// Check routes.yaml and its schemas, and play every case
+    #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
     /// Print the request that a vendor would get, secrets masked; nothing is sent
     #[command(after_help = EXPLAIN_HELP)]
@@ -72,6 +73,13 @@ struct LogArgs {
     /// How: `text` for people, `json` for machines, `auto` by whether it is a terminal
     #[arg(long, env = "TASKGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "auto", value_parser = parse_format)]
     log_format: log::Format,
+}
+
+impl LogArgs {
+    /// Begins to log.
+    fn install(&self) -> Result<log::Log, CliError> {
+        log::install(self.log_format, &self.log).map_err(|error| CliError::system("the log cannot be set up", error))
+    }
 }
 
 /// Why a command did not do its work. Printed on standard error, exit code 1.
@@ -123,10 +131,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, CliError> {
     match command {
-        Command::Serve(args) => runtime()?.block_on(serve::run(args)),
-        Command::Demo(args) => runtime()?.block_on(demo::run(args)),
-        Command::Simulate(args) => runtime()?.block_on(simulate::run(args)),
-        Command::Check(args) => runtime()?.block_on(check::run(args)),
+        Command::Serve(args) => block_on(serve::run(args)),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Simulate(args) => block_on(simulate::run(args)),
+        Command::Check(args) => block_on(check::run(args)),
         Command::Explain(args) => explain::run(args),
         Command::Init(args) => init::run(args),
         Command::Completions { shell } => {
@@ -136,11 +144,15 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    tokio::runtime::Builder::new_multi_thread()
+fn block_on(command: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::system("the runtime cannot be started", error))
+        .map_err(|error| CliError::system("the runtime cannot be started", error))?;
+    let ended = runtime.block_on(command);
+    // A thread that hangs in a file system, or in a blocked standard error, is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 impl RoutesArgs {
@@ -160,12 +172,6 @@ impl RoutesArgs {
                 Err(CliError::Refused(text))
             }
         }
-    }
-
-    /// The routes, compiled under an environment.
-    fn compile(&self, environment: &Environment) -> Result<Compiled, CliError> {
-        let (sources, name) = self.sources()?;
-        compile(&sources, &name, environment).map_err(|rejected| rejected_text(&rejected))
     }
 }
 
@@ -188,6 +194,25 @@ fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Who asks for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// SIGINT: somebody at the keyboard.
+    Interrupt,
+    /// SIGTERM: what runs us.
+    Terminate,
+}
+
+impl Stop {
+    /// The exit code of a process that such a signal has ended, as shells have it: 128 and the number of the signal.
+    fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        })
+    }
+}
+
 /// SIGINT and SIGTERM from the moment on that this is made, whether somebody waits for them or not. Made before anything listens:
 /// a signal that comes right after the start must not find the system's own way, which ends the process under its calls.
 struct StopSignals {
@@ -205,10 +230,10 @@ impl StopSignals {
     }
 
     /// Waits for the next one.
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Stop {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Stop::Interrupt,
+            _ = self.terminate.recv() => Stop::Terminate,
         }
     }
 }
@@ -280,8 +305,14 @@ Left out, the public authorities vouch for the endpoint's host; an appliance nee
   ZSTACK_CA_FILE ZSTACK_PIN_SHA256 ZSTACK_SERVER_NAME
   PRIME_CA_FILE PRIME_PIN_SHA256 PRIME_SERVER_NAME
 
-SIGTERM or Ctrl-C ends it: calls under way are finished first, for --drain at most; a second signal
-ends it now.";
+A secret may stand in a file instead: PRIME_PASSWORD_FILE=/run/secrets/prime in place of
+PRIME_PASSWORD, and so for each of these variables.
+
+SIGHUP reads routes, schemas, certificates and secret files again, as does a change of one of them
+(--watch); faults change nothing and are logged.
+SIGTERM ends it: /readyz says so and callers are still served for --drain-delay, then calls under
+way are finished, for --drain at most. Ctrl-C does the same without the delay. A second signal ends
+it now, with exit code 143 or 130.";
 
 const SIMULATE_HELP: &str = "\
 Faults, by vendor or `all`:
@@ -300,6 +331,10 @@ While it runs, at each endpoint:
 A provider of your routes that is not one of the shipped ones is played from its cases, without
 state.";
 
+const CHECK_HELP: &str = "\
+No variable and no file that a variable names is read, so it runs without secrets: a fault in
+one of those is found by `taskgate explain` and by the start of `taskgate serve`.";
+
 const EXPLAIN_HELP: &str = "\
 Examples:
   taskgate explain prime 15 stop
@@ -309,7 +344,7 @@ Examples:
 
 Without --data the empty body is used where the action takes it, and the body of the case `ok`
 otherwise. Variables that are not set are taken from cases/<provider>/environment.yaml. Both are
-said on standard error.";
+said on standard error. A variable may stand in a file: PRIME_USER_FILE names that of PRIME_USER.";
 
 #[cfg(test)]
 mod tests {

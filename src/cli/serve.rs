@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CliError, LogArgs, RoutesArgs, StopSignals, check_listen, parse_duration, print};
+use super::reload::{Reloader, Watch, parse_watch};
+use super::{CliError, LogArgs, RoutesArgs, Stop, StopSignals, check_listen, parse_duration, print};
 use crate::config::compile::Compiled;
-use crate::config::environment::Environment;
 use crate::gateway::{GatewayOptions, RunningGateway};
-use crate::layer::admit::{AdmitLimits, DEFAULT_VIA};
-use crate::server::ServerLimits;
+use crate::layer::admit::{AdmitLimits, DEFAULT_BODY, DEFAULT_VIA};
+use crate::server::{DEFAULT_CONNECTIONS, DEFAULT_HEAD, DEFAULT_IDLE, DEFAULT_WRITE, ServerLimits};
 use crate::stack::{DEFAULT_DEADLINE, DEFAULT_IN_FLIGHT, StackLimits};
-use crate::telemetry::{log, metrics};
+use crate::telemetry::metrics;
 
 /// What `serve` takes.
 #[derive(Args, Debug)]
@@ -22,6 +22,12 @@ pub(super) struct ServeArgs {
     routes: RoutesArgs,
     #[command(flatten)]
     gateway: GatewayArgs,
+    /// How often files are looked at for changes: routes, schemas, certificates, secrets; `off` for SIGHUP only
+    #[arg(long, env = "TASKGATE_WATCH", value_name = "TIME", default_value = "5s", value_parser = parse_watch)]
+    watch: Watch,
+    /// How long callers are still served after SIGTERM, until the balancer has seen /readyz
+    #[arg(long, env = "TASKGATE_DRAIN_DELAY", value_name = "TIME", default_value = "7s", value_parser = parse_duration)]
+    drain_delay: Duration,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -44,6 +50,21 @@ pub(super) struct GatewayArgs {
     /// When an answer is due, whatever the vendor does
     #[arg(long, env = "TASKGATE_DEADLINE", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     deadline: Duration,
+    /// Connections at once; one more is turned away
+    #[arg(long, env = "TASKGATE_MAX_CONNECTIONS", value_name = "N", default_value_t = DEFAULT_CONNECTIONS, value_parser = parse_in_flight)]
+    max_connections: usize,
+    /// For the head of a request to arrive, from its first byte
+    #[arg(long, env = "TASKGATE_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    head_timeout: Duration,
+    /// For the body of a request to arrive, from the end of its head
+    #[arg(long, env = "TASKGATE_BODY_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = parse_timeout)]
+    body_timeout: Duration,
+    /// How long a connection may stay without a request
+    #[arg(long, env = "TASKGATE_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s", value_parser = parse_timeout)]
+    idle_timeout: Duration,
+    /// For a caller to take the next part of an answer
+    #[arg(long, env = "TASKGATE_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
+    write_timeout: Duration,
     /// How long calls under way may take to end after a stop signal
     #[arg(long, env = "TASKGATE_DRAIN", value_name = "TIME", default_value = "35s", value_parser = parse_duration)]
     drain: Duration,
@@ -64,12 +85,19 @@ impl GatewayArgs {
                 in_flight: self.max_in_flight,
                 deadline: self.deadline,
                 admit: AdmitLimits {
+                    body: self.body_timeout,
                     via: self.via.clone(),
                     ..AdmitLimits::default()
                 },
                 ..StackLimits::default()
             },
-            server: ServerLimits::default(),
+            server: ServerLimits {
+                connections: self.max_connections,
+                head: self.head_timeout,
+                idle: self.idle_timeout,
+                write: self.write_timeout,
+                ..ServerLimits::default()
+            },
             drain: self.drain,
             config_hash: compiled.hash.clone(),
         };
@@ -81,12 +109,27 @@ impl GatewayArgs {
 
 /// Runs until a signal ends it.
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
-    log::install(args.log.log_format, &args.log.log).map_err(|error| CliError::system("the log cannot be set up", error))?;
-    let compiled = args.routes.compile(&Environment::from_process())?;
-    let signals = StopSignals::catch()?;
-    let gateway = args.gateway.start(&compiled).await?;
+    let log = args.log.install()?;
+    let ended = serve(args).await;
+    log.finish().await;
+    ended
+}
+
+async fn serve(args: ServeArgs) -> Result<ExitCode, CliError> {
+    let (mut reloader, compiled) = Reloader::open(&args.routes, args.watch)?;
+    let mut signals = StopSignals::catch()?;
+    let mut gateway = args.gateway.start(&compiled).await?;
     announce(&gateway, &compiled)?;
-    finish(gateway, signals).await
+    drop(compiled);
+    let stop = tokio::select! {
+        stop = signals.next() => stop,
+        never = reloader.run(&mut gateway) => match never {},
+    };
+    let delay = match stop {
+        Stop::Interrupt => Duration::ZERO,
+        Stop::Terminate => args.drain_delay,
+    };
+    finish(gateway, signals, delay).await
 }
 
 /// Says where it listens and which providers are not configured.
@@ -108,16 +151,26 @@ pub(super) fn announce(gateway: &RunningGateway, compiled: &Compiled) -> Result<
     print(&text)
 }
 
-/// Waits for a stop signal, then for calls under way; a second signal does not wait.
-pub(super) async fn finish(gateway: RunningGateway, mut signals: StopSignals) -> Result<ExitCode, CliError> {
-    signals.next().await;
-    tracing::info!("stopping: calls under way are finished");
+/// Serves on for `delay`, then waits for calls under way; a second signal does not wait.
+pub(super) async fn finish(gateway: RunningGateway, mut signals: StopSignals, delay: Duration) -> Result<ExitCode, CliError> {
+    tracing::info!(delay_s = delay.as_secs_f64(), "stopping: calls under way are finished");
+    let end = async {
+        gateway.leave(delay).await;
+        gateway.stop().await;
+    };
     tokio::select! {
-        () = gateway.stop() => Ok(ExitCode::SUCCESS),
-        () = signals.next() => {
+        () = end => Ok(ExitCode::SUCCESS),
+        again = signals.next() => {
             tracing::warn!("stopped by a second signal: calls under way were given up");
-            Ok(ExitCode::FAILURE)
+            Ok(again.code())
         }
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("expected more than no time".to_owned()),
+        timeout => Ok(timeout),
     }
 }
 
@@ -129,3 +182,8 @@ fn parse_in_flight(text: &str) -> Result<usize, String> {
 }
 
 const _: () = assert!(DEFAULT_DEADLINE.as_secs() == 30, "the help of --deadline names the default");
+const _: () = assert!(
+    DEFAULT_HEAD.as_secs() == 10 && DEFAULT_BODY.as_secs() == 15,
+    "so does that of the others"
+);
+const _: () = assert!(DEFAULT_IDLE.as_secs() == 75 && DEFAULT_WRITE.as_secs() == 30, "and of these");

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::compile_credentials::{self, CompiledCredential};
+use super::compile_limits::{self, Quotas};
 use super::compile_route::RouteCompiler;
 use super::deployment::Deployment;
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
@@ -22,12 +23,14 @@ use super::place::{Path, Spanned};
 use super::schemas::Schemas;
 use super::sources::Sources;
 use super::template::TemplateCompiler;
+use super::variables::Variables;
 use super::yaml;
+use crate::crypto::sha256_hex;
 use crate::mapping::fault::{CodeFamily, FaultRule, FaultTable, StatusPattern};
 use crate::mapping::template::Placeholder;
 use crate::model::answer::TaskState;
 use crate::model::reason::Reason;
-use crate::route::{IdKind, IdRule, Limits, Provider, RouteTable};
+use crate::route::{IdKind, IdRule, Provider, RouteTable};
 use crate::schema::Schema;
 
 /// A routes file that can be run.
@@ -35,7 +38,8 @@ use crate::schema::Schema;
 pub struct Compiled {
     /// The table.
     pub table: Arc<RouteTable>,
-    /// A hash over all files that were read, 16 hex digits: two instances with the same one run the same routes.
+    /// A hash over all files that were read and all values that are no secret, 16 hex digits: two instances with the same one run
+    /// the same routes against the same vendors. Of secrets it knows whether they are set.
     pub hash: String,
 }
 
@@ -55,17 +59,34 @@ pub struct Rejected {
 pub fn compile(sources: &Sources, routes: &str, environment: &Environment) -> Result<Compiled, Box<Rejected>> {
     let mut files = FileSet::default();
     let mut faults = Diagnostics::default();
-    let table = read(sources, routes, environment, &mut files, &mut faults);
+    let variables = Variables::new(environment, sources);
+    let table = read(sources, routes, &variables, &mut files, &mut faults);
+    variables.tell(&mut faults);
     match table {
         Some(table) if faults.is_empty() => Ok(Compiled {
             table: Arc::new(table),
-            hash: files.hash(),
+            hash: hash(&files, &variables),
         }),
         _ => Err(Box::new(Rejected { faults, files })),
     }
 }
 
-fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut FileSet, faults: &mut Diagnostics) -> Option<RouteTable> {
+fn hash(files: &FileSet, variables: &Variables<'_>) -> String {
+    let mut text = files.hash();
+    text.push('\n');
+    variables.hash_into(&mut text);
+    let mut hash = sha256_hex(text.as_bytes());
+    hash.truncate(HASH_DIGITS);
+    hash
+}
+
+fn read<'a>(
+    sources: &'a Sources,
+    routes: &str,
+    environment: &'a Variables<'a>,
+    files: &mut FileSet,
+    faults: &mut Diagnostics,
+) -> Option<RouteTable> {
     let id = match sources.open(routes, files) {
         Ok(id) => id,
         Err(error) => {
@@ -104,7 +125,7 @@ fn read(sources: &Sources, routes: &str, environment: &Environment, files: &mut 
 /// What every part of the compilation needs.
 struct Compiler<'a> {
     file: &'a File,
-    environment: &'a Environment,
+    environment: &'a Variables<'a>,
     sources: &'a Sources,
     schemas: Schemas<'a>,
     files: &'a mut FileSet,
@@ -118,10 +139,11 @@ impl Compiler<'_> {
         let tables = self.fault_tables(&setting_names);
         self.unused();
         let credentials = self.credentials();
+        let quotas = compile_limits::quotas(self.file);
         let mut providers = BTreeMap::new();
         let mut verbs = BTreeSet::new();
         for provider in &self.file.providers {
-            if let Some(compiled) = self.provider(provider, &tables, &credentials, &settings, &setting_names) {
+            if let Some(compiled) = self.provider(provider, &tables, &credentials, &quotas, (&settings, &setting_names)) {
                 verbs.extend(compiled.actions.keys().cloned());
                 providers.insert(compiled.name.clone(), Arc::new(compiled));
             }
@@ -149,7 +171,7 @@ impl Compiler<'_> {
         let mut values = Map::new();
         for setting in &self.file.settings {
             let variable = setting.env.as_ref();
-            let value = match variable.and_then(|variable| self.environment.value(&variable.value)) {
+            let value = match variable.and_then(|variable| self.environment.value(&variable.value)).as_deref() {
                 Some(value) => {
                     if !setting.one_of.iter().any(|known| known.value == value) {
                         let known: Vec<&str> = setting.one_of.iter().map(|word| word.value.as_str()).collect();
@@ -258,6 +280,7 @@ impl Compiler<'_> {
             self.faults.iter().any(|fault| fault.path == provider.place.path)
                 || table.is_some_and(|name| !file.faults.iter().any(|one| one.name.value == name.value))
                 || credential.is_some_and(|name| file.credential(&name.value).is_none())
+                || compile_limits::leads_nowhere(file, provider)
         };
         if file.providers.is_empty() || file.providers.iter().any(leads_nowhere) {
             return;
@@ -285,6 +308,7 @@ impl Compiler<'_> {
                 .fault(credential.place.span, &credential.place.path, "no provider uses these credentials")
                 .hint("remove them, or name them under `credentials:` of a provider");
         }
+        compile_limits::unused(file, self.faults);
     }
 
     fn provider(
@@ -292,8 +316,8 @@ impl Compiler<'_> {
         provider: &file::Provider,
         tables: &HashMap<String, Arc<FaultTable>>,
         credentials: &HashMap<String, CompiledCredential>,
-        settings: &Arc<Value>,
-        setting_names: &Value,
+        quotas: &Quotas,
+        (settings, setting_names): (&Arc<Value>, &Value),
     ) -> Option<Provider> {
         let path = &provider.place.path;
         let faults = match &provider.faults {
@@ -330,7 +354,7 @@ impl Compiler<'_> {
         let deployment = Deployment::read(provider, credential, self.environment, self.sources, self.faults);
         let id_schema = provider.id.to_schema();
         let id = self.id_rule(provider, &id_schema);
-        let limits = limits(&provider.limits);
+        let limits = compile_limits::provider(provider, quotas, self.faults);
         let mut actions = BTreeMap::new();
         let environment = self.environment;
         let mut routes = RouteCompiler {
@@ -346,11 +370,13 @@ impl Compiler<'_> {
             faults: self.faults,
         };
         let faults = faults?;
+        let looks = compile_limits::task(provider, quotas, routes.faults);
         if let Some(task) = &provider.task {
-            routes.task = routes.task(task, Arc::clone(&faults), environment).map(Arc::new);
+            routes.task = routes.task(task, Arc::clone(&faults), looks, environment).map(Arc::new);
         }
         for action in &provider.actions {
-            if let Some(route) = routes.route(action, Arc::clone(&faults)) {
+            let allowances = compile_limits::action(provider, action, quotas, routes.faults);
+            if let Some(route) = routes.route(action, Arc::clone(&faults), allowances) {
                 actions.insert(route.action.clone(), Arc::new(route));
             }
         }
@@ -430,6 +456,9 @@ impl Compiler<'_> {
     }
 }
 
+/// 64 bits tell one configuration from another; more would only be longer to compare by eye.
+const HASH_DIGITS: usize = 16;
+
 /// The reason with this code. The decoder has refused any other word, so the fallback is never run.
 pub(super) fn reason(word: &Spanned<String>) -> Reason {
     Reason::parse(&word.value).unwrap_or(Reason::BadVendorResponse)
@@ -438,18 +467,4 @@ pub(super) fn reason(word: &Spanned<String>) -> Reason {
 /// What every call has: `call.uuid`.
 pub(super) fn call_schema() -> Value {
     serde_json::json!({ "type": "object", "required": ["uuid"], "properties": { "uuid": { "type": "string" } }, "additionalProperties": false })
-}
-
-fn limits(file: &file::Limits) -> Limits {
-    let default = Limits::default();
-    Limits {
-        in_flight: file.in_flight.as_ref().map_or(default.in_flight, |limit| limit.value),
-        connect_timeout: file.connect_timeout.as_ref().map_or(default.connect_timeout, |limit| limit.value),
-        timeout: file.timeout.as_ref().map_or(default.timeout, |limit| limit.value),
-        max_reply_bytes: file.max_reply_bytes.as_ref().map_or(default.max_reply_bytes, |limit| limit.value),
-        close: file
-            .connection
-            .as_ref()
-            .is_some_and(|connection| connection.value == file::Connection::Close),
-    }
 }

@@ -18,12 +18,12 @@ use serde_json::{Map, Value, json};
 use super::compile_request;
 use super::deployment::{Literals, Reader};
 use super::diagnostic::Diagnostics;
-use super::environment::Environment;
 use super::file::{Alternative, Credential, CredentialScheme, Login, Request, Session, Test};
 use super::names::Names;
 use super::place::{Path, Place};
 use super::placeholder::{Piece, pieces};
 use super::template::{Position, TemplateCompiler};
+use super::variables::Variables;
 use super::yaml::{Node, NodeValue};
 use crate::mapping::answer::AnswerTest;
 use crate::mapping::expression::{Bindings, Expression, Step};
@@ -43,7 +43,7 @@ pub(super) struct CompiledCredential {
 }
 
 /// Compiles one of `credentials`.
-pub(super) fn credential(credential: &Credential, environment: &Environment, faults: &mut Diagnostics) -> CompiledCredential {
+pub(super) fn credential(credential: &Credential, environment: &Variables<'_>, faults: &mut Diagnostics) -> CompiledCredential {
     let mut chosen = None;
     let mut first_missing = None;
     let mut alternatives = Vec::new();
@@ -268,7 +268,7 @@ impl CredentialCompiler<'_> {
         }
         let values: Map<String, Value> = variables
             .keys()
-            .filter_map(|name| Some((name.clone(), Value::from(self.reader.environment.value(name)?))))
+            .filter_map(|name| Some((name.clone(), Value::from(self.reader.environment.secret(name)?))))
             .collect();
         let values = Value::Object(values);
         match template.render(&Bindings::new().with("env", &values)) {

@@ -25,7 +25,7 @@ use crate::mapping::request::RequestTemplate;
 use crate::mapping::template::Template;
 use crate::model::answer::{Success, TaskState};
 use crate::model::reason::Reason;
-use crate::route::Route;
+use crate::route::{Allowance, Repeat, Route};
 use crate::schema::{RequestSchema, Schema};
 
 /// Compiles the actions of one provider.
@@ -54,7 +54,7 @@ pub(super) struct RouteCompiler<'a, 's> {
 
 impl RouteCompiler<'_, '_> {
     /// Compiles an action; `None` where it has faults, which have been noted.
-    pub(super) fn route(&mut self, action: &Action, faults: Arc<FaultTable>) -> Option<Route> {
+    pub(super) fn route(&mut self, action: &Action, faults: Arc<FaultTable>, allowances: Vec<Arc<Allowance>>) -> Option<Route> {
         let path = &action.place.path;
         let document = action
             .schema
@@ -67,7 +67,7 @@ impl RouteCompiler<'_, '_> {
         // Without its schema a request cannot be judged; what the answers mean still can.
         let names = schema.as_ref().map(|schema| self.call_names(&schema.document));
         let request = match (&action.request, &names, &schema, &action.schema) {
-            (Some(request), Some(names), Some(schema), Some(name)) => self.request(request, names, schema, name),
+            (Some(request), Some(names), Some(schema), Some(name)) => self.request(request, names, schema, name, Some(action)),
             _ => None,
         };
         let pursuit = self.pursuit(action, names.as_ref(), schema.as_ref().map(|schema| &schema.document));
@@ -87,10 +87,12 @@ impl RouteCompiler<'_, '_> {
             action: action.name.value.clone(),
             title: action.title.value.clone(),
             schema: schema?,
-            repeat: action.repeat,
+            repeat: action.repeat.value,
+            limited_before_acting: action.limited_before_acting,
             request: request?,
             reply: reply?,
             settings: Arc::clone(&self.settings),
+            allowances,
             pursuit: pursuit?,
         })
     }
@@ -159,16 +161,27 @@ impl RouteCompiler<'_, '_> {
         names
     }
 
-    /// A request that must use all that its schema allows.
+    /// A request that must use all that its schema allows, and have the key that its action speaks of.
     pub(super) fn request(
         &mut self,
         request: &Request,
         names: &Names,
         schema: &RequestSchema,
         name: &Spanned<String>,
+        action: Option<&Action>,
     ) -> Option<RequestTemplate> {
         // After a fault in a template the list of what is used is not complete, and would accuse in vain.
         let (template, used) = self.request_template(request, names)?;
+        let has_key = used.iter().any(|path| path.first().is_some_and(|name| name == "call"));
+        if let Some(action) = action.filter(|action| action.repeat.value == Repeat::SameKey && !has_key) {
+            self.faults
+                .fault(
+                    action.repeat.span,
+                    &action.place.path.key("repeat"),
+                    "`same-key`, but the request has no key",
+                )
+                .hint("the key is `${call.uuid}`: it is the same each time the request of a call is sent");
+        }
         self.ignored(&used, &schema.document, request, name);
         Some(template)
     }

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use super::compile::reason;
 use super::compile_route::RouteCompiler;
-use super::environment::Environment;
 use super::file::{Action, Job, Look, Settles as FileSettles, Task as FileTask, Times as FileTimes};
 use super::names::{Names, kind};
 use super::place::{Path, Spanned};
 use super::placeholder::{Piece, pieces};
 use super::template::{Position, TemplateCompiler};
+use super::variables::Variables;
 use super::yaml::Node;
 use crate::mapping::expression::{Expression, Reference};
 use crate::mapping::fault::FaultTable;
@@ -25,11 +25,17 @@ use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::moment::{TimeFormat, Times};
 use crate::mapping::template::{Placeholder, Template};
 use crate::model::answer::{Outcome, TaskState};
-use crate::route::{LOOK, Pursuit, Repeat, Route, Task};
+use crate::route::{Allowance, LOOK, Pursuit, Repeat, Route, Task};
 
 impl RouteCompiler<'_, '_> {
     /// Compiles a provider's `task`; `None` where it has faults, which have been noted.
-    pub(super) fn task(&mut self, task: &FileTask, faults: Arc<FaultTable>, environment: &Environment) -> Option<Task> {
+    pub(super) fn task(
+        &mut self,
+        task: &FileTask,
+        faults: Arc<FaultTable>,
+        allowances: Vec<Arc<Allowance>>,
+        environment: &Variables<'_>,
+    ) -> Option<Task> {
         let path = &task.place.path;
         let times = task
             .times
@@ -56,7 +62,7 @@ impl RouteCompiler<'_, '_> {
         // What is fresh for each call has no place in a look that is the same for all.
         names.remove("call");
         let request = match (&task.request, &schema) {
-            (Some(request), Some(schema)) => self.request(request, &names, schema, name),
+            (Some(request), Some(schema)) => self.request(request, &names, schema, name, None),
             _ => None,
         };
         let (reply, names) = task.reply.as_ref().and_then(|reply| self.reply(reply, names, faults))?;
@@ -68,9 +74,12 @@ impl RouteCompiler<'_, '_> {
                 title: "Looks at the task".to_owned(),
                 schema: schema?,
                 repeat: Repeat::Safe,
+                // A look that is refused for limits is the business of those who pace the looks.
+                limited_before_acting: false,
                 request: request?,
                 reply,
                 settings: Arc::clone(&self.settings),
+                allowances,
                 pursuit: Pursuit::default(),
             }),
             rules: rules?,
@@ -120,7 +129,7 @@ impl RouteCompiler<'_, '_> {
         })
     }
 
-    fn times(&mut self, times: &FileTimes, environment: &Environment) -> Option<Times> {
+    fn times(&mut self, times: &FileTimes, environment: &Variables<'_>) -> Option<Times> {
         let path = &times.place.path;
         let mut formats = Vec::new();
         for node in &times.format {
@@ -146,7 +155,7 @@ impl RouteCompiler<'_, '_> {
         clippy::option_option,
         reason = "the outer one is the fault, the inner one the zone that is not given"
     )]
-    fn zone(&mut self, node: &Node, path: &Path, environment: &Environment) -> Option<Option<TimeZone>> {
+    fn zone(&mut self, node: &Node, path: &Path, environment: &Variables<'_>) -> Option<Option<TimeZone>> {
         let parts = node.as_text().and_then(|text| pieces(text).ok()).unwrap_or_default();
         let mut name = String::new();
         for part in &parts {
@@ -154,7 +163,7 @@ impl RouteCompiler<'_, '_> {
                 Piece::Literal(text) => name.push_str(text),
                 Piece::Placeholder { source, .. } => match source.strip_prefix("env.") {
                     Some(variable) => match environment.value(variable) {
-                        Some(value) => name.push_str(value),
+                        Some(value) => name.push_str(&value),
                         // Without a zone the times are left out: that is no fault of the provider.
                         None => return Some(None),
                     },

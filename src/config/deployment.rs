@@ -5,17 +5,19 @@
 //! **Invariants**: secrets live in sensitive header values from here on and in nothing that prints; a fault over a value of
 //! the environment names the variable and never shows the value.
 
+use std::borrow::Cow;
+
 use http::uri::{Scheme, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::compile_credentials::{CompiledCredential, distinct};
 use super::diagnostic::Diagnostics;
-use super::environment::Environment;
 use super::file;
 use super::place::Path;
 use super::placeholder::{Piece, pieces};
 use super::sources::Sources;
+use super::variables::Variables;
 use super::yaml::Node;
 use crate::mapping::expression::{Expression, Step};
 use crate::route::{Connection, Credentials, Endpoint};
@@ -35,7 +37,7 @@ impl Deployment {
     pub(super) fn read(
         provider: &file::Provider,
         credential: Option<&CompiledCredential>,
-        environment: &Environment,
+        environment: &Variables<'_>,
         sources: &Sources,
         faults: &mut Diagnostics,
     ) -> Self {
@@ -91,7 +93,7 @@ pub(super) enum Literals {
 /// Puts variables into texts, and notes which ones there are.
 pub(super) struct Reader<'a> {
     /// The variables.
-    pub(super) environment: &'a Environment,
+    pub(super) environment: &'a Variables<'a>,
     /// Where faults go.
     pub(super) faults: &'a mut Diagnostics,
     wanted: Vec<String>,
@@ -100,7 +102,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads with these variables.
-    pub(super) fn new(environment: &'a Environment, faults: &'a mut Diagnostics) -> Self {
+    pub(super) fn new(environment: &'a Variables<'a>, faults: &'a mut Diagnostics) -> Self {
         Self {
             environment,
             faults,
@@ -116,7 +118,7 @@ impl<'a> Reader<'a> {
 
     /// Is a variable that has to be set there? Notes it either way.
     pub(super) fn is_set(&mut self, name: &str) -> bool {
-        let set = self.environment.value(name).is_some();
+        let set = self.environment.secret(name).is_some();
         self.wanted.push(name.to_owned());
         if !set {
             self.missing.push(name.to_owned());
@@ -156,20 +158,32 @@ impl<'a> Reader<'a> {
                 Piece::Literal(literal) => value.push_str(&literal),
                 Piece::Placeholder { source, optional } => match self.variable(&source, node, path) {
                     None => complete = false,
-                    Some(name) => match self.environment.value(&name) {
+                    Some(name) => match self.look_up(&name, literals) {
                         Some(found) => {
-                            value.push_str(found);
+                            value.push_str(&found);
                             if !optional {
                                 self.wanted.push(name);
                             }
                         }
                         None if optional => return None,
-                        None => complete &= self.is_set(&name),
+                        None => {
+                            complete = false;
+                            self.wanted.push(name.clone());
+                            self.missing.push(name);
+                        }
                     },
                 },
             }
         }
         complete.then(|| SecretString::from(value))
+    }
+
+    /// What may stand in the file is no secret either when it stands in a variable.
+    fn look_up(&self, name: &str, literals: Literals) -> Option<Cow<'a, str>> {
+        match literals {
+            Literals::Allowed => self.environment.value(name),
+            Literals::Refused => self.environment.secret(name),
+        }
     }
 
     /// The name behind `env.NAME`.

@@ -21,6 +21,7 @@ impl Reader<'_> {
         if let Some(node) = &tls.ca_file
             && let Some(text) = self.pem(node, &path.key("ca_file"), sources)
         {
+            self.environment.note_public(&text);
             match trust::authorities(&text) {
                 Ok(authorities) => trust.authorities = Some(authorities),
                 Err(error) => self.unusable(node, &path.key("ca_file"), error),
@@ -122,13 +123,10 @@ impl Reader<'_> {
         let chain = self.pem(&client.cert_file, &path.key("cert_file"), sources);
         let key = self.pem(&client.key_file, &path.key("key_file"), sources);
         match (chain, key) {
-            (Some(chain), Some(key)) => match trust::identity(&chain, &key) {
-                Ok(identity) => trust.client = Some(identity),
-                Err(error @ (PemError::Key | PemError::KeyKind | PemError::NoKey)) => {
-                    self.unusable(&client.key_file, &path.key("key_file"), error);
-                }
-                Err(error) => self.unusable(&client.cert_file, &path.key("cert_file"), error),
-            },
+            (Some(chain), Some(key)) => {
+                self.environment.note_public(&chain);
+                self.pair(client, (&chain, &key), trust);
+            }
             // Both left out is as good as no block at all; one of them is a half.
             (None, None) => {}
             _ if before != (self.faults.len(), self.missing.len()) => {}
@@ -140,6 +138,17 @@ impl Reader<'_> {
                 self.faults
                     .fault(client.place.span, &path.key("cert_file"), "a key without its certificate");
             }
+        }
+    }
+
+    fn pair(&mut self, client: &ClientCert, (chain, key): (&[u8], &[u8]), trust: &mut Trust) {
+        let path = &client.place.path;
+        match trust::identity(chain, key) {
+            Ok(identity) => trust.client = Some(identity),
+            Err(error @ (PemError::Key | PemError::KeyKind | PemError::NoKey)) => {
+                self.unusable(&client.key_file, &path.key("key_file"), error);
+            }
+            Err(error) => self.unusable(&client.cert_file, &path.key("cert_file"), error),
         }
     }
 }

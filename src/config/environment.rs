@@ -44,10 +44,21 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Is a variable given, by its value or by a file with its value?
+    #[must_use]
+    pub fn is_given(&self, name: &str) -> bool {
+        self.value(name).is_some() || self.value(&file_variable(name)).is_some()
+    }
+
     /// The names of all variables, for "did you mean".
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }
+}
+
+/// The variable with the path of the file in which the value of another one stands: `PRIME_PASSWORD_FILE`.
+pub(super) fn file_variable(name: &str) -> String {
+    format!("{name}_FILE")
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {

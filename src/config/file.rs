@@ -1,9 +1,9 @@
 //! The typed mirror of routes.yaml (`docs/routes.md`): what stands where, with places; templates stay [`Node`]s.
 //!
-//! **Shape**: [`Node`] tree -> `File { settings, credentials, faults, providers }`.
+//! **Shape**: [`Node`] tree -> `File { settings, credentials, faults, quotas, providers }`.
 //!
 //! **Invariants**: after a decode without faults every name, closed word, number and combination of keys is right; names that
-//! refer to something else (settings, credentials, fault tables, schema files, `${…}`) are not looked up yet. After a decode
+//! refer to something else (settings, credentials, fault tables, quotas, schema files, `${…}`) are not looked up yet. After a decode
 //! with faults the model holds what could be read: required places hold [`NodeValue::Refused`]
 //! nodes, empty texts or defaults. It serves to find more faults and must not be compiled into a route table.
 
@@ -15,9 +15,10 @@ pub use crate::config::file_credentials::{
     NONE_KEYS, ONE_OF_KEYS, PASSTHROUGH_KEYS, SDK_HMAC_SHA256_KEYS, SESSION_KEYS, Session, TEST_KEYS, Test,
 };
 pub use crate::config::file_like::SITE_KEYS;
-pub use crate::config::file_provider::{
-    ACTION_KEYS, Action, Connection, INTEGER_ID_KEYS, Id, LIMITS_KEYS, Limits, PROVIDER_KEYS, Provider, STRING_ID_KEYS,
+pub use crate::config::file_limits::{
+    BREAKER_KEYS, Breaker, CALL_LIMITS_KEYS, CallLimits, Connection, LIMITS_KEYS, Limits, QUEUE_KEYS, QUOTA_KEYS, Queue, Quota,
 };
+pub use crate::config::file_provider::{ACTION_KEYS, Action, INTEGER_ID_KEYS, Id, PROVIDER_KEYS, Provider, STRING_ID_KEYS};
 pub use crate::config::file_route::{
     ITEMS_KEYS, Items, OUTCOME_KEYS, OutcomeRule, REPLY_KEYS, REQUEST_KEYS, Reply, ReplyBody, Request, RequestBody, RuleKind, StatusPattern,
 };
@@ -37,6 +38,8 @@ pub struct File {
     pub credentials: Vec<Credential>,
     /// The tables that turn codes into reasons.
     pub faults: Vec<FaultTable>,
+    /// The rates that several share.
+    pub quotas: Vec<Quota>,
     /// The providers.
     pub providers: Vec<Provider>,
 }
@@ -125,6 +128,7 @@ impl File {
         let faults_table = fields.members("faults", decoder.faults);
         let settings = fields.members("settings", decoder.faults);
         let credentials = fields.members("credentials", decoder.faults);
+        let quotas = fields.members("quotas", decoder.faults);
         let providers = fields.members("providers", decoder.faults);
         Self {
             settings: settings.into_iter().map(|(key, item)| decoder.setting(&key, item)).collect(),
@@ -133,6 +137,7 @@ impl File {
                 .into_iter()
                 .map(|(key, item)| decoder.fault_table(&key, item))
                 .collect(),
+            quotas: quotas.into_iter().map(|(key, item)| decoder.quota(&key, item)).collect(),
             providers: decoder.providers(providers),
         }
     }
@@ -351,7 +356,7 @@ const SETTING_RULE: NameRule = NameRule {
     pattern: "^[a-z][a-z0-9_]{0,31}$",
     continues: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_',
 };
-/// Names of credentials and fault tables.
+/// Names of credentials, fault tables and quotas.
 pub(crate) const NAME_RULE: NameRule = NameRule {
     what: "name",
     pattern: "^[a-z][a-z0-9_-]{0,31}$",
@@ -376,7 +381,7 @@ const MAX_NAME: usize = 32;
 pub const FILE_KEYS: Keys = Keys {
     what: "the file",
     required: &["version", "providers"],
-    optional: &["settings", "credentials", "faults"],
+    optional: &["settings", "credentials", "faults", "quotas"],
 };
 /// One of `settings`.
 pub const SETTING_KEYS: Keys = Keys {

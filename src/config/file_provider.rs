@@ -1,13 +1,12 @@
-//! The typed mirror of `providers`: a provider, its id, its limits and its actions.
+//! The typed mirror of `providers`: a provider, its id and its actions.
 //!
 //! **Shape**: `acme: { title, endpoint, id: { type: integer }, actions: { stop: … } }` -> [`Provider`].
-
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::config::fields::{Fields, Item, Keys};
 use crate::config::file::{Decoder, PROVIDER_RULE, VERB_RULE};
+use crate::config::file_limits::{CallLimits, Limits};
 use crate::config::file_route::{REPLY_KEYS, Reply, Request};
 use crate::config::file_task::{Job, Look, Settles, Task};
 use crate::config::file_tls::Tls;
@@ -83,30 +82,6 @@ impl Id {
     }
 }
 
-/// The limits that the file names; the others have defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Calls at once.
-    pub in_flight: Option<Spanned<usize>>,
-    /// For one connection attempt.
-    pub connect_timeout: Option<Spanned<Duration>>,
-    /// For one vendor call.
-    pub timeout: Option<Spanned<Duration>>,
-    /// A larger answer is not read.
-    pub max_reply_bytes: Option<Spanned<usize>>,
-    /// Keep the connection or close it.
-    pub connection: Option<Spanned<Connection>>,
-}
-
-/// What happens to a connection after a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connection {
-    /// It is closed.
-    Close,
-    /// It is kept for the next one.
-    KeepAlive,
-}
-
 /// One action of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
@@ -119,11 +94,15 @@ pub struct Action {
     /// The file with the JSON Schema of the canonical request; nothing only after a fault.
     pub schema: Option<Spanned<String>>,
     /// May the request be sent again?
-    pub repeat: Repeat,
+    pub repeat: Spanned<Repeat>,
+    /// Does the vendor refuse what is over its limits before it acts?
+    pub limited_before_acting: bool,
     /// What is sent; nothing only after a fault.
     pub request: Option<Request>,
     /// What the answer means; nothing only after a fault.
     pub reply: Option<Reply>,
+    /// How many in a time.
+    pub limits: CallLimits,
     /// When to look at the task.
     pub look: Option<Look>,
     /// Which states end it.
@@ -217,19 +196,6 @@ impl Decoder<'_> {
         id
     }
 
-    /// The key `limits`.
-    fn limits(&mut self, item: Item) -> Limits {
-        let mut fields = Fields::open(item, &LIMITS_KEYS, self.faults);
-        let connection = [("keep-alive", Connection::KeepAlive), ("close", Connection::Close)];
-        Limits {
-            in_flight: fields.integer("in_flight", (1, MAX_IN_FLIGHT), self.faults),
-            connect_timeout: fields.duration("connect_timeout", MAX_TIMEOUT, self.faults),
-            timeout: fields.duration("timeout", MAX_TIMEOUT, self.faults),
-            max_reply_bytes: fields.integer("max_reply_bytes", (1, MAX_REPLY_BYTES), self.faults),
-            connection: fields.word("connection", &connection, self.faults),
-        }
-    }
-
     /// One of `actions`.
     fn action(&mut self, key: &Key, item: Item) -> Action {
         let name = self.name(key, &item.place.path, VERB_RULE);
@@ -248,10 +214,11 @@ impl Decoder<'_> {
             schema: fields.text("schema", self.faults),
             repeat: fields
                 .word("repeat", &repeat, self.faults)
-                .map(|word| word.value)
-                .unwrap_or_default(),
+                .unwrap_or_else(|| Spanned::new(Repeat::default(), fields.place.span)),
+            limited_before_acting: fields.flag("limited_before_acting", self.faults).unwrap_or_default(),
             request,
             reply,
+            limits: fields.take("limits").map(|item| self.call_limits(item)).unwrap_or_default(),
             look: fields.take("look").map(|item| self.look(item)),
             settles: fields.take("settles").map(|item| self.settles(item)),
             job: fields.take("job").map(|item| self.job(item)),
@@ -293,24 +260,12 @@ pub const INTEGER_ID_KEYS: Keys = Keys {
     required: &["type"],
     optional: &["minimum", "maximum"],
 };
-/// The `limits` of a provider.
-pub const LIMITS_KEYS: Keys = Keys {
-    what: "`limits`",
-    required: &[],
-    optional: &["in_flight", "connect_timeout", "timeout", "max_reply_bytes", "connection"],
-};
 /// One of `actions`.
 pub const ACTION_KEYS: Keys = Keys {
     what: "an action",
     required: &["title", "schema", "request", "reply"],
-    optional: &["repeat", "look", "settles", "job"],
+    optional: &["repeat", "limited_before_acting", "limits", "look", "settles", "job"],
 };
 
 /// A path of 8 KiB is the most that servers take.
 const MAX_ID_LENGTH: i128 = 8192;
-/// More calls at once than any vendor's management interface bears; a larger number is a slip.
-const MAX_IN_FLIGHT: i128 = 10_000;
-/// A caller does not wait longer for one call.
-const MAX_TIMEOUT: Duration = Duration::from_secs(600);
-/// 64 MiB: replies are held in memory.
-const MAX_REPLY_BYTES: i128 = 64 << 20;

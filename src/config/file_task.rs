@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::fields::{self, Fields, Item, Keys};
 use crate::config::file::Decoder;
+use crate::config::file_limits::CallLimits;
 use crate::config::file_route::{Reply, Request, RuleKind};
 use crate::config::place::{Place, Spanned};
 use crate::config::yaml::Node;
@@ -39,6 +40,8 @@ pub struct Task {
     pub times: Option<Times>,
     /// Between two looks of those who wait.
     pub every: Option<Spanned<Duration>>,
+    /// How many in a time.
+    pub limits: CallLimits,
 }
 
 /// How times are written.
@@ -127,6 +130,7 @@ impl Decoder<'_> {
             updated_at: fields.node("updated_at"),
             times: fields.take("times").map(|item| self.times(item)),
             every: fields.duration("every", MAX_EVERY, self.faults),
+            limits: fields.take("limits").map(|item| self.call_limits(item)).unwrap_or_default(),
             place: fields.place,
         }
     }
@@ -211,7 +215,16 @@ impl Decoder<'_> {
 pub const TASK_KEYS: Keys = Keys {
     what: "`task`",
     required: &["schema", "request", "reply", "item", "state"],
-    optional: &["complete", "raw_state", "name", "created_at", "updated_at", "times", "every"],
+    optional: &[
+        "complete",
+        "raw_state",
+        "name",
+        "created_at",
+        "updated_at",
+        "times",
+        "every",
+        "limits",
+    ],
 };
 /// The `reply` of a `task`.
 pub const TASK_REPLY_KEYS: Keys = Keys {

@@ -3,6 +3,7 @@
 //! **Invariants**: a text never changes after it was added; a byte-order mark is dropped before spans are counted.
 
 use crate::config::place::{FileId, Span};
+use crate::crypto::sha256_hex;
 
 /// Every file that was read for one compilation.
 #[derive(Debug, Default)]
@@ -58,14 +59,11 @@ impl FileSet {
         self.entry(id).map_or("", |entry| entry.text.as_str())
     }
 
-    /// A hash over all texts, 16 hex digits: the same files have the same one in every process of one build, wherever they stand.
+    /// A hash over all texts, in hex digits: the same files have the same one in every process, wherever they stand.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mut hasher = std::hash::DefaultHasher::new();
-        for file in &self.files {
-            std::hash::Hash::hash(&file.text, &mut hasher);
-        }
-        format!("{:016x}", std::hash::Hasher::finish(&hasher))
+        let digests: Vec<String> = self.files.iter().map(|file| sha256_hex(file.text.as_bytes())).collect();
+        sha256_hex(digests.concat().as_bytes())
     }
 
     /// The name of a file as faults show it.

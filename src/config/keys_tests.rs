@@ -53,6 +53,10 @@ fn decoder_and_editor_schema_agree() {
     check("/$defs/provider", &file::PROVIDER_KEYS);
     check("/$defs/site", &file::SITE_KEYS);
     check("/$defs/limits", &file::LIMITS_KEYS);
+    check("/$defs/call_limits", &file::CALL_LIMITS_KEYS);
+    check("/$defs/queue", &file::QUEUE_KEYS);
+    check("/$defs/breaker/then", &file::BREAKER_KEYS);
+    check("/$defs/quota", &file::QUOTA_KEYS);
     check("/$defs/task", &file::TASK_KEYS);
     check("/$defs/task/properties/reply", &file::TASK_REPLY_KEYS);
     check("/$defs/times", &file::TIMES_KEYS);

@@ -20,6 +20,7 @@ pub mod sources;
 pub mod yaml;
 
 mod compile_credentials;
+mod compile_limits;
 mod compile_request;
 mod compile_route;
 mod compile_task;
@@ -28,6 +29,7 @@ mod deployment_tls;
 mod fields;
 mod file_credentials;
 mod file_like;
+mod file_limits;
 mod file_provider;
 mod file_route;
 mod file_task;
@@ -47,5 +49,6 @@ mod task_tests;
 mod template;
 #[cfg(test)]
 mod tests;
+mod variables;
 #[cfg(test)]
 mod yaml_tests;

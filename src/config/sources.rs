@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use include_dir::Dir;
 use thiserror::Error;
@@ -17,11 +18,33 @@ use crate::config::diagnostic::nearest;
 use crate::config::files::FileSet;
 use crate::config::place::FileId;
 use crate::config::yaml::MAX_BYTES;
+use crate::crypto::sha256_hex;
 
-/// A tree of files.
+/// A tree of files. Clones share the record of what was read from disk.
 #[derive(Clone, Debug)]
 pub struct Sources {
     tree: Tree,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was read from disk, or was to be: each path with the digest of its bytes, or with nothing where it could not be read.
+/// Two that are equal mean the same configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen(BTreeMap<PathBuf, Option<String>>);
+
+impl Seen {
+    /// Is there anything on disk that could change?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same paths as they are now.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let again = |path: &PathBuf| (path.clone(), read_capped(path).ok().map(|bytes| sha256_hex(&bytes)));
+        Self(self.0.keys().map(again).collect())
+    }
 }
 
 /// Where the tree is.
@@ -65,9 +88,7 @@ impl Sources {
     /// The files below a folder.
     #[must_use]
     pub fn folder(root: impl Into<PathBuf>) -> Self {
-        Self {
-            tree: Tree::Folder(root.into()),
-        }
+        Self::new(Tree::Folder(root.into()))
     }
 
     /// Files in memory: path and text.
@@ -82,17 +103,42 @@ impl Sources {
     /// ```
     #[must_use]
     pub fn memory<P: Into<String>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
-        Self {
-            tree: Tree::Memory(files.into_iter().map(|(path, text)| (path.into(), text.into())).collect()),
-        }
+        Self::new(Tree::Memory(
+            files.into_iter().map(|(path, text)| (path.into(), text.into())).collect(),
+        ))
     }
 
     /// The files that the binary carries.
     #[must_use]
     pub fn shipped(shipped: Shipped) -> Self {
+        Self::new(Tree::Shipped(shipped))
+    }
+
+    fn new(tree: Tree) -> Self {
         Self {
-            tree: Tree::Shipped(shipped),
+            tree,
+            seen: Arc::default(),
         }
+    }
+
+    /// The same tree, of which nothing has been read yet.
+    #[must_use]
+    pub fn unread(&self) -> Self {
+        Self::new(self.tree.clone())
+    }
+
+    /// What has been read from disk since this tree was made.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn read_disk(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        let bytes = read_capped(path);
+        let digest = bytes.as_ref().ok().map(|bytes| sha256_hex(bytes));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.0.insert(path.to_owned(), digest);
+        bytes
     }
 
     /// The text of a file.
@@ -103,7 +149,7 @@ impl Sources {
     pub fn read(&self, path: &str) -> Result<String, ReadError> {
         let path = normalize(path).ok_or(ReadError::Escapes)?;
         let bytes = match &self.tree {
-            Tree::Folder(root) => read_capped(&root.join(&path))?,
+            Tree::Folder(root) => self.read_disk(&root.join(&path))?,
             Tree::Memory(files) => files.get(&path).ok_or(ReadError::Missing)?.as_bytes().to_vec(),
             Tree::Shipped(shipped) => shipped.bytes(&path).ok_or(ReadError::Missing)?.to_vec(),
         };
@@ -121,12 +167,12 @@ impl Sources {
     /// When there is no file, or it cannot be read or is too large.
     pub fn read_beside(&self, path: &str) -> Result<Vec<u8>, ReadError> {
         let bytes = match &self.tree {
-            Tree::Folder(root) => read_capped(&root.join(path))?,
+            Tree::Folder(root) => self.read_disk(&root.join(path))?,
             Tree::Memory(files) => match files.get(path) {
                 Some(text) => text.as_bytes().to_vec(),
-                None => read_capped(Path::new(path))?,
+                None => self.read_disk(Path::new(path))?,
             },
-            Tree::Shipped(_) => read_capped(Path::new(path))?,
+            Tree::Shipped(_) => self.read_disk(Path::new(path))?,
         };
         if bytes.len() > MAX_BYTES {
             return Err(ReadError::TooLarge);
@@ -239,10 +285,11 @@ fn read_capped(path: &Path) -> Result<Vec<u8>, ReadError> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Missing,
         _ => ReadError::Io(error),
     };
-    let file = fs::File::open(path).map_err(missing)?;
-    if file.metadata().map_err(ReadError::Io)?.is_dir() {
+    // Asked first: to open a pipe would be to wait for somebody who writes to it.
+    if !fs::metadata(path).map_err(missing)?.is_file() {
         return Err(ReadError::Missing);
     }
+    let file = fs::File::open(path).map_err(missing)?;
     let mut bytes = Vec::new();
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit).read_to_end(&mut bytes).map_err(ReadError::Io)?;

@@ -286,6 +286,10 @@ fn keys_types_and_words_of_the_file() {
          = hint: expected `never`, `safe` or `same-key`",
     );
     check_lines(
+        &with("repeat: same-key", "limited_before_acting: 429"),
+        "error: routes.yaml:32:32: providers.acme.actions.stop.limited_before_acting: expected `true` or `false`, found the number 429",
+    );
+    check_lines(
         &with("method: PUT", "method: put"),
         "error: routes.yaml:34:19: providers.acme.actions.stop.request.method: unknown value `put`\n\
          = hint: did you mean `PUT`?",

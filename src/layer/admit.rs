@@ -6,12 +6,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, VIA};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::{BoxFuture, CallContext, Completed, Failed, Staged, prefer, take_ready};
@@ -32,6 +34,8 @@ pub struct AdmitLimits {
     pub max_header_bytes: usize,
     /// The body, in bytes.
     pub max_body_bytes: usize,
+    /// For the body to arrive whole, from the end of the head; less where the answer is due before.
+    pub body: Duration,
     /// Our own name in `Via`: a request that carries it has been here before.
     pub via: String,
 }
@@ -43,6 +47,7 @@ impl Default for AdmitLimits {
             max_headers: MAX_HEADERS,
             max_header_bytes: MAX_HEADER_BYTES,
             max_body_bytes: MAX_BODY_BYTES,
+            body: DEFAULT_BODY,
             via: DEFAULT_VIA.to_owned(),
         }
     }
@@ -201,9 +206,19 @@ fn check_head(head: &http::request::Parts, limits: &AdmitLimits) -> Result<path:
         };
         return Err(GatewayError::new(Reason::InvalidQuery, detail));
     }
+    check_promises(&head.headers)?;
     check_expectation(&head.headers)?;
     check_coding(&head.headers)?;
     Ok(path)
+}
+
+/// What a caller would rely on, and what is not kept here, is refused rather than ignored.
+fn check_promises(headers: &HeaderMap) -> Result<(), GatewayError> {
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        let detail = "idempotency keys are not offered: a second call would be a second call";
+        return Err(GatewayError::new(Reason::InvalidHeader, detail).with_metadata("header", IDEMPOTENCY_KEY.as_str()));
+    }
+    Ok(())
 }
 
 fn check_expectation(headers: &HeaderMap) -> Result<(), GatewayError> {
@@ -283,7 +298,8 @@ where
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let collected = tokio::time::timeout_at(context.deadline, Limited::new(Box::pin(body), limits.max_body_bytes).collect()).await;
+    let due = context.deadline.min(Instant::now() + limits.body);
+    let collected = tokio::time::timeout_at(due, Limited::new(Box::pin(body), limits.max_body_bytes).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
@@ -340,6 +356,10 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// The largest canonical request, 200 clusters with their scan types, has about 30 KiB.
 const MAX_BODY_BYTES: usize = 1 << 20;
+/// Even the largest body takes less on a line of a megabit a second; who drips holds a place among the calls in flight.
+pub const DEFAULT_BODY: Duration = Duration::from_secs(15);
+/// draft-ietf-httpapi-idempotency-key-header.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// One name for the whole fleet, so that a loop over another instance is seen as well.
 pub const DEFAULT_VIA: &str = "taskgate";
 

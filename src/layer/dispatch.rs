@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio_util::sync::DropGuard;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt};
 
@@ -14,7 +15,13 @@ use crate::model::reason::Reason;
 /// The ways to all providers, by name. Always ready: a provider that is not ready answers for itself.
 #[derive(Debug)]
 pub struct Dispatch<S> {
-    ways: Arc<HashMap<String, S>>,
+    ways: Arc<Ways<S>>,
+}
+
+#[derive(Debug)]
+struct Ways<S> {
+    by_name: HashMap<String, S>,
+    _dropped: Option<DropGuard>,
 }
 
 impl<S> Clone for Dispatch<S> {
@@ -29,7 +36,18 @@ impl<S> Dispatch<S> {
     /// Dispatches by the provider's name.
     #[must_use]
     pub fn new(ways: HashMap<String, S>) -> Self {
-        Self { ways: Arc::new(ways) }
+        Self::telling(ways, None)
+    }
+
+    /// As [`Self::new`]; the guard is dropped when nobody, no call that has begun either, can send by these ways any more.
+    #[must_use]
+    pub fn telling(ways: HashMap<String, S>, dropped: Option<DropGuard>) -> Self {
+        Self {
+            ways: Arc::new(Ways {
+                by_name: ways,
+                _dropped: dropped,
+            }),
+        }
     }
 }
 
@@ -47,7 +65,7 @@ where
     }
 
     fn call(&mut self, outbound: Outbound) -> Self::Future {
-        match self.ways.get(&outbound.provider.name) {
+        match self.ways.by_name.get(&outbound.provider.name) {
             // A clone per call: readiness belongs to this call alone.
             Some(way) => {
                 let sent: Oneshot<S, Outbound> = way.clone().oneshot(outbound);

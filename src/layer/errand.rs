@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CredentialUse, Exchange, Failed, Trail, ValidCall};
+use super::{Aim, CredentialUse, Exchange, Failed, Trail, ValidCall};
 use crate::mapping::job::JobReading;
 use crate::mapping::look::Page;
 use crate::mapping::reply::Reading;
@@ -26,6 +26,9 @@ pub trait Errand: Send + 'static {
 
     /// By which route.
     fn route(&self) -> &Arc<Route>;
+
+    /// What it is to the vendor.
+    fn aim(&self) -> Aim;
 
     /// With which credentials.
     fn credentials(&self) -> CredentialUse;
@@ -50,6 +53,8 @@ pub struct Act {
     pub call: ValidCall,
     /// With which credentials.
     pub credentials: CredentialUse,
+    /// Is there no way to look at the task with what the call says?
+    pub unseen: bool,
 }
 
 /// The vendor did it or took it.
@@ -105,6 +110,10 @@ impl Errand for Act {
         &self.call.route
     }
 
+    fn aim(&self) -> Aim {
+        if self.unseen { Aim::ActUnseen } else { Aim::Act }
+    }
+
     fn credentials(&self) -> CredentialUse {
         match self.call.route.request.bare {
             true => CredentialUse::None,
@@ -140,6 +149,10 @@ impl Errand for Look {
 
     fn route(&self) -> &Arc<Route> {
         &self.task.route
+    }
+
+    fn aim(&self) -> Aim {
+        Aim::Look
     }
 
     fn credentials(&self) -> CredentialUse {
@@ -179,6 +192,10 @@ impl Errand for Ask {
 
     fn route(&self) -> &Arc<Route> {
         &self.call.route
+    }
+
+    fn aim(&self) -> Aim {
+        Aim::Ask
     }
 
     fn credentials(&self) -> CredentialUse {

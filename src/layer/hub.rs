@@ -10,6 +10,7 @@
 //! - Whoever waits does the looking, one at a time, in the order of their coming. No waiter, no look: there is no task that could outlive them.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::errand::Look;
 use crate::mapping::look::Page;
 use crate::model::error::GatewayError;
-use crate::route::Credentials;
+use crate::route::{Credentials, Provider};
 
 /// How time passes between two looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,10 +42,10 @@ pub struct Hub {
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
 }
 
-/// Two requests are the same when all that is sent is, and it is sent as the same one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Two requests are the same when all that is sent is, and it is sent to the same place as the same one.
+#[derive(Clone, Debug)]
 struct LaneKey {
-    provider: String,
+    provider: Arc<Provider>,
     /// The caller's own credentials, where they are handed on: nobody sees what was shown to another one. Prints as `Sensitive`.
     passed: Option<HeaderValue>,
     target: String,
@@ -133,6 +134,23 @@ impl Hub {
     }
 }
 
+impl PartialEq for LaneKey {
+    fn eq(&self, other: &Self) -> bool {
+        // After a reload two of one name may be different vendors; those that did not change still share their looks.
+        let same_way = Arc::ptr_eq(&self.provider, &other.provider)
+            || (&self.provider.name, &self.provider.connection) == (&other.provider.name, &other.provider.connection);
+        same_way && (&self.passed, &self.target, &self.rest) == (&other.passed, &other.target, &other.rest)
+    }
+}
+
+impl Eq for LaneKey {}
+
+impl Hash for LaneKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.provider.name, &self.passed, &self.target, &self.rest).hash(state);
+    }
+}
+
 impl LaneKey {
     fn new(Look { provider, request, .. }: &Look, passed: &HeaderMap) -> Self {
         let passed = match provider.connection.as_ref().map(|connection| &connection.credentials) {
@@ -149,7 +167,7 @@ impl LaneKey {
         rest.push(b'\n');
         rest.extend_from_slice(&request.body);
         Self {
-            provider: provider.name.clone(),
+            provider: Arc::clone(provider),
             passed: passed.map(|mut value| {
                 value.set_sensitive(true);
                 value

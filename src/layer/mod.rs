@@ -6,8 +6,8 @@
 //! **Invariants**: a layer adapts and decides nothing about vendors; the types make another order a compile error.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::mapping::request::CallValues;
-use crate::model::answer::Answer;
+use crate::model::answer::{Answer, Outcome};
 use crate::model::call::{TaskCall, UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
 use crate::route::{Provider, Route};
@@ -44,6 +44,39 @@ pub struct CallContext {
     pub deadline: Instant,
     /// What the way to the vendor has to know of the caller and of this call's credentials.
     pub credentials: CallCredentials,
+    /// What the requests of this call left open.
+    pub doubt: Doubt,
+}
+
+/// What a request of a call may have done without an answer to say so, before it was repeated. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Doubt(Arc<OnceLock<GatewayError>>);
+
+impl Doubt {
+    /// A request is repeated although it may have acted: what is known without the repetition. The first doubt stays.
+    pub fn raise(&self, open: impl FnOnce() -> GatewayError) {
+        self.0.get_or_init(open);
+    }
+
+    /// A result as it may be told: that a repetition came to nothing does not prove that nothing was done.
+    ///
+    /// # Errors
+    /// Those of the result; what was left open in the place of one that says `not_done`.
+    pub fn settle<T>(&self, result: Result<T, GatewayError>) -> Result<T, GatewayError> {
+        match (result, self.0.get()) {
+            (Err(error), Some(open)) if error.reason.facts().outcome == Outcome::NotDone => {
+                let why = error.internal.as_deref().unwrap_or(&error.detail);
+                let mut open = open.clone();
+                let note = format!("repeated, with {}: {why}", error.reason.code());
+                open.internal = Some(match open.internal.take() {
+                    Some(internal) => format!("{internal}; {note}"),
+                    None => note,
+                });
+                Err(open)
+            }
+            (result, _) => result,
+        }
+    }
 }
 
 /// What the credentials of a call depend on. Clones share it.
@@ -65,6 +98,20 @@ pub enum CredentialUse {
     Normal,
     /// With a session that is newer than that of the call's last request, which turned out to have ended. Otherwise as `Normal`.
     Renewed,
+}
+
+/// What a request is to its vendor: which limits it has, and whether it may find out if the vendor is back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aim {
+    /// It acts on a task that could be looked at first.
+    #[default]
+    Act,
+    /// It acts, and nobody can look.
+    ActUnseen,
+    /// It asks what became of a job, and changes nothing.
+    Ask,
+    /// It looks at a task, and changes nothing.
+    Look,
 }
 
 /// A call at one stage.
@@ -111,6 +158,8 @@ pub struct Outbound {
     pub provider: Arc<Provider>,
     /// By which route.
     pub route: Arc<Route>,
+    /// What for.
+    pub aim: Aim,
     /// What goes.
     pub request: UpstreamRequest,
     /// As whom.

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::prefer::PREFERENCE_APPLIED;
 use super::rescue::Spoken;
-use super::{BoxFuture, CallContext, CallCredentials, take_ready};
+use super::{BoxFuture, CallContext, CallCredentials, Doubt, take_ready};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::log::{self, RequestRecord};
@@ -81,6 +81,7 @@ where
             request_id: request_id(request.headers()),
             deadline: begun + self.deadline,
             credentials: CallCredentials::default(),
+            doubt: Doubt::default(),
         };
         Box::pin(async move {
             let _under_way = metrics::request_begins();
@@ -165,7 +166,7 @@ fn to_http(spoken: &Spoken, request_id: &str) -> Response<Full<Bytes>> {
 }
 
 /// The answer to a HEAD: the head of that to a GET (RFC 9110 section 9.3.2).
-fn without_content(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+pub(crate) fn without_content(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let length = http_body::Body::size_hint(response.body()).lower();
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     *response.body_mut() = Full::default();

@@ -1,7 +1,8 @@
 //! Pursue: [`ValidCall`] -> [`Completed`], by as many errands as it takes: looking before and after, acting, following.
 //!
 //! **Invariants**
-//! - An action is sent once; a second time only when the vendor's job says that it did nothing, because the session had expired.
+//! - An action is one errand; a second one only when the vendor's job says that it did nothing, because the session had expired.
+//! - Where its request was repeated after it may have acted, a refusal of the repetition is `unknown` and not `not_done`.
 //! - A look never turns what is not known into something that is: after a lost answer nobody looks, and a look that fails
 //!   leaves the vendor's refusal as it was.
 //! - Waiting never makes an answer worse: what was accepted stays accepted when the time is up, whatever the looks came to.
@@ -111,7 +112,8 @@ where
         let result = if self.call.route.is_look() {
             self.look().await
         } else {
-            self.act().await
+            let result = self.act().await;
+            self.context.doubt.settle(result)
         };
         let trail = std::mem::take(&mut self.trail);
         match result {
@@ -149,10 +151,32 @@ where
         }
     }
 
-    /// Sends the action once.
+    /// Sends the action once. Where nobody knows whether the vendor is back, looks first: whatever the look shows, it tells the gate.
     async fn send(&mut self, credentials: CredentialUse) -> Result<(Answer, Option<String>), GatewayError> {
-        let call = self.call.clone();
-        match self.errands.run(&self.context, Act { call, credentials }).await {
+        let task = self.call.provider.task.clone();
+        let kept_back = match self.try_to_send(credentials, task.is_none()).await {
+            Err(error) if error.look_first => error,
+            result => return result,
+        };
+        let looked = match task.map(|task| self.look_errand(&task)) {
+            Some(Ok(_)) => self.glimpse(Purpose::Probe).await,
+            // What the call says is not enough to look at its task.
+            Some(Err(_)) | None => return self.try_to_send(credentials, true).await,
+        };
+        match (self.try_to_send(credentials, false).await, looked) {
+            // The look did not go out either: its word for how long to wait is the better one.
+            (Err(error), Err(look)) if error.look_first => Err(if is_kept_back(&look) { look } else { kept_back }),
+            (result, _) => result,
+        }
+    }
+
+    async fn try_to_send(&mut self, credentials: CredentialUse, unseen: bool) -> Result<(Answer, Option<String>), GatewayError> {
+        let act = Act {
+            call: self.call.clone(),
+            credentials,
+            unseen,
+        };
+        match self.errands.run(&self.context, act).await {
             Ok(Acted { answer, job, trail }) => {
                 self.note(&trail);
                 Ok((answer, job))
@@ -255,6 +279,8 @@ where
                     beat = self.hub.beat(rules.every, until);
                 }
                 Ok(Ok(JobReading::Expired(reading))) => return self.settled(reading).map(Followed::Ended),
+                // Nobody was asked, so nothing is unclear.
+                Ok(Err(failed)) if is_kept_back(&failed.error) => {}
                 Ok(Ok(JobReading::Unclear) | Err(_)) if unclear < MAX_UNCLEAR => unclear += 1,
                 Ok(Ok(JobReading::Unclear) | Err(_)) => return Ok(Followed::Lost(accepted)),
                 Err(_time_is_up) => break,
@@ -383,14 +409,25 @@ fn runs(state: TaskState) -> bool {
     matches!(state, TaskState::Pending | TaskState::Running)
 }
 
+/// Did the gate of the provider keep the request back?
+fn is_kept_back(error: &GatewayError) -> bool {
+    matches!(
+        error.reason,
+        Reason::ProviderBusy | Reason::ProviderRateLimited | Reason::ProviderSuspended
+    )
+}
+
 /// A look failed, and nothing else was done. What says why nobody can look stays as it is; whatever speaks of an action, or
 /// would leave its effect open, does not fit a look.
 fn look_failed(error: GatewayError) -> GatewayError {
     match error.reason {
         Reason::DeadlineExceeded
         | Reason::MappingFailed
+        | Reason::Overloaded
         | Reason::ProviderBusy
         | Reason::ProviderNotConfigured
+        | Reason::ProviderRateLimited
+        | Reason::ProviderSuspended
         | Reason::TaskNotFound
         | Reason::UnrepresentableValue
         | Reason::VendorAuth

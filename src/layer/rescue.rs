@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::Request;
+use http::{Request, Uri};
 use tower::load_shed::error::Overloaded;
 use tower::{BoxError, Layer, Service};
 
@@ -70,7 +70,7 @@ where
 
     fn call(&mut self, (context, request): (CallContext, Request<B>)) -> Self::Future {
         let mut inner = self.inner.clone();
-        let instance = request.uri().path().chars().take(MAX_INSTANCE_CHARS).collect::<String>();
+        let instance = instance(request.uri());
         let request_id = std::sync::Arc::clone(&context.request_id);
         Box::pin(async move {
             let below = async move {
@@ -93,6 +93,11 @@ where
             })
         })
     }
+}
+
+/// The path of a request as the `instance` of a problem document.
+pub(crate) fn instance(uri: &Uri) -> String {
+    uri.path().chars().take(MAX_INSTANCE_CHARS).collect()
 }
 
 fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {

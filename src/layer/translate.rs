@@ -69,6 +69,7 @@ where
             context,
             provider: Arc::clone(errand.provider()),
             route: Arc::clone(errand.route()),
+            aim: errand.aim(),
             request,
             credentials: errand.credentials(),
         });

@@ -58,7 +58,7 @@ impl AnswerValues {
 }
 
 /// Which answers are meant: by status, by condition, or both.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerTest {
     /// The statuses.
     pub status: StatusPattern,

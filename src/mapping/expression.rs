@@ -48,7 +48,7 @@ impl<'a> Bindings<'a> {
 }
 
 /// A parsed expression.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
     /// Everything else: CEL.
     Cel(Arc<CelExpression>),
@@ -61,6 +61,15 @@ pub struct CelExpression {
     source: String,
     program: Program,
 }
+
+/// The same text is the same program.
+impl PartialEq for CelExpression {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for CelExpression {}
 
 impl fmt::Debug for CelExpression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -22,7 +22,7 @@ use crate::model::error::{GatewayError, Violation};
 use crate::model::reason::Reason;
 
 /// What a route sends.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct RequestTemplate {
     /// The vendor's method.
     pub method: Method,
@@ -39,7 +39,7 @@ pub struct RequestTemplate {
 }
 
 /// What a route sends as a body.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum BodyTemplate {
     /// An HTML form: `application/x-www-form-urlencoded`.
     Form(Template),

@@ -14,7 +14,7 @@ use super::expression::{Bindings, EvaluationError, Expression};
 use crate::codec::tree::Tree;
 
 /// A compiled template.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Template {
     /// `{ each: …, as: name, do: … }`
     Each {
@@ -56,7 +56,7 @@ pub enum Template {
 }
 
 /// `${…}` or `${?…}`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placeholder {
     /// What stands in the braces.
     pub expression: Expression,
@@ -65,7 +65,7 @@ pub struct Placeholder {
 }
 
 /// A piece of a text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// As it stands.
     Literal(String),

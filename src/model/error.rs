@@ -30,6 +30,8 @@ pub struct GatewayError {
     pub retry_after: Option<Duration>,
     /// For 405: the `Allow` header.
     pub allow: Option<&'static str>,
+    /// Nothing was sent, because nobody knows yet whether the vendor is back: a look would tell. Not shown to anybody.
+    pub look_first: bool,
 }
 
 /// One place where a document does not fit its schema.
@@ -67,6 +69,7 @@ impl GatewayError {
             vendor: None,
             retry_after: None,
             allow: None,
+            look_first: false,
         }
     }
 

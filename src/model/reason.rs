@@ -37,6 +37,8 @@ pub enum Reason {
     Overloaded,
     ProviderBusy,
     ProviderNotConfigured,
+    ProviderRateLimited,
+    ProviderSuspended,
     RequestTimeout,
     TargetTooLong,
     TaskNotFound,
@@ -103,7 +105,7 @@ pub struct Facts {
 
 impl Reason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::ActionFailed,
         Self::BadVendorResponse,
         Self::BodyTooLarge,
@@ -128,6 +130,8 @@ impl Reason {
         Self::Overloaded,
         Self::ProviderBusy,
         Self::ProviderNotConfigured,
+        Self::ProviderRateLimited,
+        Self::ProviderSuspended,
         Self::RequestTimeout,
         Self::TargetTooLong,
         Self::TaskNotFound,
@@ -274,6 +278,22 @@ impl Reason {
                 NotDone,
                 Gateway,
                 NO,
+            ),
+            Self::ProviderRateLimited => row(
+                "PROVIDER_RATE_LIMITED",
+                "As many calls as the vendor allows have been made for now",
+                503,
+                NotDone,
+                Gateway,
+                YES,
+            ),
+            Self::ProviderSuspended => row(
+                "PROVIDER_SUSPENDED",
+                "The vendor does not answer and is left alone for a while",
+                503,
+                NotDone,
+                Gateway,
+                YES,
             ),
             Self::RequestTimeout => row("REQUEST_TIMEOUT", "The request did not arrive in time", 408, NotDone, Caller, NO),
             Self::TargetTooLong => row("TARGET_TOO_LONG", "The request target is too long", 414, NotDone, Caller, NO),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Endpoint;
 use crate::mapping::answer::AnswerTest;
@@ -17,8 +17,8 @@ use crate::mapping::request::RequestTemplate;
 use crate::mapping::template::{Placeholder, Template};
 use crate::model::call::UpstreamRequest;
 
-/// What is added to each request of a provider. Values print as `Sensitive`.
-#[derive(Clone, Debug)]
+/// What is added to each request of a provider. Values print as `Sensitive`; two that are equal prove the same.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Credentials {
     /// `Authorization: Basic …`
     Basic(Arc<BasicPlan>),
@@ -65,7 +65,7 @@ impl Credentials {
 }
 
 /// HTTP Basic (RFC 7617).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BasicPlan {
     /// The name of the credentials.
     pub name: String,
@@ -88,6 +88,13 @@ pub struct SdkKey {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl PartialEq for SdkKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.access_key, &self.security_token, &self.headers) == (&other.access_key, &other.security_token, &other.headers)
+            && self.secret_key.expose_secret() == other.secret_key.expose_secret()
+    }
+}
+
 /// An access key that signs method, date and path.
 #[derive(Clone, Debug)]
 pub struct DatedAccessKey {
@@ -103,8 +110,15 @@ pub struct DatedAccessKey {
     pub strip: String,
 }
 
+impl PartialEq for DatedAccessKey {
+    fn eq(&self, other: &Self) -> bool {
+        let plain = |key: &Self| (key.id.clone(), key.zone_name.clone(), key.strip.clone());
+        (plain(self), &self.zone) == (plain(other), &other.zone) && self.secret.expose_secret() == other.secret.expose_secret()
+    }
+}
+
 /// A login that gives a token, as data.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct SessionPlan {
     /// The name of the credentials: one session for all providers that name them.
     pub name: String,
@@ -127,6 +141,7 @@ pub struct SessionPlan {
 }
 
 /// The login request and where its answer has what.
+#[derive(PartialEq)]
 pub struct LoginPlan {
     /// The request, rendered: it depends on the environment only.
     pub request: UpstreamRequest,
@@ -156,7 +171,7 @@ impl fmt::Debug for LoginPlan {
 }
 
 /// The request that ends a session, over `token`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct LogoutPlan {
     /// The request.
     pub request: RequestTemplate,

@@ -1,7 +1,7 @@
 //! Accepts connections, serves HTTP/1.1 and HTTP/2 on them, and ends cleanly.
 //!
-//! **Shape**: `run(listener, service, limits, shutdown, drain)` returns when `shutdown` was cancelled and every connection
-//! has ended, at the latest `drain` later.
+//! **Shape**: `run(listener, service, limits, shutdown, drain)` returns when `shutdown` was closed and every connection
+//! has ended, at the latest `drain` later. Before that `shutdown` may say that the server leaves (`shutdown`).
 //!
 //! **Invariants**
 //! - No task outlives [`run`], not even when its future is dropped.
@@ -9,21 +9,25 @@
 //! - What the HTTP library refuses by itself leaves as a problem document like everything else (`wire`). The one
 //!   exception is HTTP/2 below the level of a request: a head above [`MAX_H2_HEADER_LIST`] is answered by the library with a
 //!   bare 431, a broken frame with GOAWAY or RST_STREAM.
-//! - A caller that shuts its sending side, or vanishes, does not cancel the call: an effect that was begun is seen through and
-//!   recorded (`half_close`).
+//! - What the library takes and the RFCs forbid is refused before any stage works on it (`framing`, `door`).
+//! - A caller that shuts its sending side, resets its stream, or vanishes, does not cancel the call: an effect that was begun is
+//!   seen through and recorded (`half_close`, `desk`).
 
+mod desk;
+mod door;
+mod framing;
 mod refusal;
+mod shutdown;
 mod wire;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -31,12 +35,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt as _};
 
+use self::desk::{Desk, Work};
+use self::shutdown::Farewell;
+pub use self::shutdown::Shutdown;
 use self::wire::{Pace, Wire};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -53,6 +61,8 @@ pub struct ServerLimits {
     pub idle: Duration,
     /// For the caller to take the next part of an answer.
     pub write: Duration,
+    /// The methods that there are, which `OPTIONS *` is answered with.
+    pub methods: &'static str,
 }
 
 impl Default for ServerLimits {
@@ -62,6 +72,7 @@ impl Default for ServerLimits {
             head: DEFAULT_HEAD,
             idle: DEFAULT_IDLE,
             write: DEFAULT_WRITE,
+            methods: METHODS,
         }
     }
 }
@@ -86,13 +97,14 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves until `shutdown` is cancelled, then lets what is under way finish for at most `drain`, then ends the rest.
-pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: CancellationToken, drain: Duration)
+/// Serves until `shutdown` is closed, then lets what is under way finish for at most `drain`, then ends the rest.
+pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: impl Into<Shutdown>, drain: Duration)
 where
     L: Listener,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let shutdown = shutdown.into();
     let tasks = Tasks::default();
     // Ends every task also when the future of this function is dropped.
     let _guard = tasks.abort.clone().drop_guard();
@@ -109,7 +121,7 @@ where
     loop {
         let socket = tokio::select! {
             biased;
-            () = shutdown.cancelled() => break,
+            () = shutdown.closed() => break,
             accepted = listener.accept() => match accepted {
                 Ok(socket) => socket,
                 Err(error) if is_of_one_connection(&error) => continue,
@@ -117,22 +129,26 @@ where
                     // Out of file descriptors, mostly: others have to end first.
                     tracing::warn!(error = %error, "connections cannot be accepted");
                     tokio::select! {
-                        () = shutdown.cancelled() => break,
+                        () = shutdown.closed() => break,
                         () = tokio::time::sleep(ACCEPT_BACK_OFF) => continue,
                     }
                 }
             },
         };
         if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
-            let busy = Arc::new(AtomicBool::new(false));
-            let wire = Wire::new(socket, Arc::clone(&busy), pace);
+            let desk = Arc::<Desk>::default();
+            let wire = Wire::new(socket, Arc::clone(&desk), pace);
             let stage = Stage {
                 service: service.clone(),
-                busy,
+                desk,
+                methods: limits.methods,
+                tasks: tasks.clone(),
+                shutdown: shutdown.clone(),
+                is_http2: Arc::default(),
             };
             let (builder, shutdown) = (Arc::clone(&builder), shutdown.clone());
             tasks.execute(async move {
-                serve(&builder, wire, stage, shutdown).await;
+                serve(&builder, wire, stage, pace, shutdown).await;
                 drop(place);
             });
         } else if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
@@ -156,19 +172,39 @@ where
 }
 
 /// Serves one connection to its end.
-async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, shutdown: CancellationToken)
+async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, pace: Pace, shutdown: Shutdown)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let desk = Arc::clone(&stage.desk);
+    let is_http2 = Arc::clone(&stage.is_http2);
     let connection = builder.serve_connection(TokioIo::new(wire), stage);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        () = shutdown.closed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        // HTTP/2 says up to which request it listens, so that its end can begin earlier and nothing is lost. The stages say
+        // it for HTTP/1.
+        () = async {
+            shutdown.left().await;
+            is_http2.notified().await;
+        } => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        // The wire ends idle connections of HTTP/1.1; of HTTP/2 it does not know which are. What is still open after a GOAWAY are
+        // answers that nobody takes.
+        () = desk.idle(pace.idle) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                () = desk.idle(pace.write) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {
@@ -223,11 +259,21 @@ fn builder(tasks: Tasks) -> Builder<Tasks> {
     builder
 }
 
-/// The tasks of one server: connections, and the streams that the HTTP/2 library starts.
+/// The tasks of one server: connections, the streams that the HTTP/2 library starts, and calls whose callers have left.
 #[derive(Clone, Default)]
 struct Tasks {
     tracker: TaskTracker,
     abort: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs it to its end, or to that of the server.
+    fn see_through(&self, call: impl Future<Output = ()> + Send + 'static) {
+        // At the end of a server, or of its runtime, nothing begins any more.
+        if !self.abort.is_cancelled() && Handle::try_current().is_ok() {
+            self.execute(call);
+        }
+    }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
@@ -239,23 +285,55 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// The service of one connection; tells the wire that a request has been taken over.
+/// The service of one connection: the door, and behind it the stages.
 struct Stage<S> {
     service: S,
-    busy: Arc<AtomicBool>,
+    desk: Arc<Desk>,
+    methods: &'static str,
+    tasks: Tasks,
+    shutdown: Shutdown,
+    /// Told when a request has come by HTTP/2.
+    is_http2: Arc<Notify>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Stage<S>
 where
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone,
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = Farewell<Work<Oneshot<S, Request<Incoming>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.busy.store(true, Ordering::Relaxed);
-        self.service.clone().oneshot(request)
+        self.desk.took_over();
+        let version = request.version();
+        if version == Version::HTTP_2 {
+            self.is_http2.notify_one();
+        }
+        Farewell::new(self.work(request), version, &self.shutdown)
+    }
+}
+
+impl<S> Stage<S>
+where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    fn work(&self, request: Request<Incoming>) -> Work<Oneshot<S, Request<Incoming>>> {
+        let answer = |answer| Work::answer(answer, Arc::clone(&self.desk), self.tasks.clone());
+        if let Some(given) = door::answer(&request, self.methods) {
+            return answer(given);
+        }
+        let Some(place) = self.desk.place(MAX_CALLS) else {
+            let error = GatewayError::new(
+                Reason::Overloaded,
+                "too many calls of this connection are under way, some of them abandoned",
+            )
+            .with_retry_after(TURNED_AWAY_RETRY_AFTER);
+            return answer(refusal::answer(&error, &request));
+        };
+        Work::call(self.service.clone().oneshot(request), place, self.tasks.clone())
     }
 }
 
@@ -268,14 +346,18 @@ pub const DEFAULT_IDLE: Duration = Duration::from_secs(75);
 /// Answers fit into the socket's buffer; who takes nothing for so long is gone.
 pub const DEFAULT_WRITE: Duration = Duration::from_secs(30);
 
-/// The stage behind has the real limit (100 fields) and the better answer; this one only bounds memory.
+/// Of all paths together; a path that exists says which of them are its own.
+const METHODS: &str = "GET, HEAD, OPTIONS, POST";
+/// The stage behind has the real limit (64 fields) and the better answer; this one only bounds memory.
 const MAX_HEADERS: usize = 128;
 /// As above (32 KiB there): the buffer of a head, so also the memory that one connection can claim.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// As above, in HTTP/2's own way of counting (name + value + 32 for each field).
-pub const MAX_H2_HEADER_LIST: u32 = 64 * 1024;
+/// As above, in HTTP/2's own way of counting (name + value + 32 for each field). Larger, because beyond it the library speaks.
+pub const MAX_H2_HEADER_LIST: u32 = 256 * 1024;
 /// Calls wait for vendors, so a batch of them on one connection is fine; RFC 9113 advises at least 100.
 const MAX_H2_STREAMS: u32 = 100;
+/// One connection's calls at once, those of reset streams included: resetting makes no room.
+const MAX_CALLS: usize = MAX_H2_STREAMS as usize;
 /// Rapid reset (CVE-2023-44487): the library's own default, written down.
 const MAX_H2_PENDING_RESETS: usize = 20;
 /// Streams that we reset because the caller broke the protocol; well-behaved ones cause none.

@@ -1,7 +1,9 @@
 //! Stands between the HTTP library and the socket: one voice, and one clock, for what never reaches a stage.
 //!
 //! The library answers a head that it cannot parse by itself, with a bare status and no body. Here such an answer is replaced
-//! by a problem document, and a head that does not arrive in time is answered with one.
+//! by a problem document, and a head that does not arrive in time is answered with one. What the library would take and RFC
+//! 9112 forbids (`framing`) is cut off before the library has all of it: a head gets an end that it refuses, in the turn of the
+//! request and behind every earlier answer, and a body ends with an error.
 //!
 //! **Shape** (the bytes that leave): `HTTP/1.1 431 …⏎content-length: 0⏎⏎` -> `HTTP/1.1 431 …⏎content-type:
 //! application/problem+json⏎x-request-id: …⏎⏎{…}`.
@@ -11,13 +13,13 @@
 //!   writes. Each of ours carries `x-request-id`. In hyper 1.12 (`proto/h1/role.rs`, `on_error`) these three are all there are.
 //! - The library flattens what it writes (this is not a vectored writer), so its answer is the end of one write, whole.
 //! - After an own answer nothing else is written.
+//! - No byte behind a fault of the framing reaches the library.
 //! - A connection is closed only after the caller has had time to read the answer: closing with unread bytes would reset it.
 
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::desk::Desk;
+use super::framing::{Fault, Framing};
 use super::refusal;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -42,14 +46,17 @@ pub(super) struct Pace {
 pub(super) struct Wire<I> {
     socket: I,
     pace: Pace,
-    /// A stage works on a request; set by the service, cleared by the first byte of its answer.
-    busy: Arc<AtomicBool>,
-    /// Bytes have arrived since the last answer.
+    /// Where the requests of the connection are taken over.
+    desk: Arc<Desk>,
+    /// A request has begun that no answer was given to.
     head_began: bool,
-    /// … and an end of line among them.
-    line_ended: bool,
-    /// The first bytes of the connection: `PRI ` opens HTTP/2.
-    opening: Opening,
+    protocol: Protocol,
+    /// Reads along with HTTP/1.1.
+    framing: Framing,
+    /// What is wrong with what was read, once something is.
+    fault: Option<Fault>,
+    /// What the library still has to read instead of what is wrong.
+    poison: &'static [u8],
     /// When the head, or the next request, has to be there.
     read_by: Alarm,
     /// When the caller has to take more of the answer.
@@ -65,14 +72,16 @@ pub(super) struct Wire<I> {
 }
 
 impl<I> Wire<I> {
-    pub(super) fn new(socket: I, busy: Arc<AtomicBool>, pace: Pace) -> Self {
+    pub(super) fn new(socket: I, desk: Arc<Desk>, pace: Pace) -> Self {
         Self {
             socket,
             pace,
-            busy,
+            desk,
             head_began: false,
-            line_ended: false,
-            opening: Opening::default(),
+            protocol: Protocol::default(),
+            framing: Framing::default(),
+            fault: None,
+            poison: b"",
             read_by: Alarm::default(),
             write_by: Alarm::default(),
             own: Bytes::new(),
@@ -82,26 +91,42 @@ impl<I> Wire<I> {
         }
     }
 
-    fn arrived(&mut self, bytes: &[u8]) {
+    /// Takes note of what was read; so much of it may be used.
+    fn arrived(&mut self, bytes: &[u8]) -> usize {
         self.quiet = bytes.is_empty();
         if bytes.is_empty() {
-            return;
+            return 0;
         }
-        self.opening.read(bytes);
-        self.line_ended |= bytes.contains(&b'\n');
-        if !self.head_began {
+        let read = self.protocol.read(bytes, &mut self.framing);
+        let is_http1 = self.protocol == Protocol::Http1;
+        if is_http1 {
+            self.desk.arrived(self.framing.whole_messages());
+        }
+        // Empty lines begin nothing.
+        if !self.head_began && (self.framing.is_in_head() || !is_http1) {
             self.head_began = true;
             // From the first byte on, and not anew with each: one byte a second is no progress.
             self.read_by.set(self.pace.head);
         }
+        let Err(fault) = read else { return bytes.len() };
+        tracing::debug!(detail = fault.detail(), "the framing is not valid");
+        self.fault = Some(fault);
+        if !fault.in_body {
+            self.poison = POISON;
+        }
+        fault.at
     }
 
     fn answered(&mut self) {
-        self.busy.store(false, Ordering::Relaxed);
-        self.head_began = false;
-        self.line_ended = false;
+        self.desk.answered();
         self.quiet = false;
-        self.read_by.clear();
+        // The next request may have begun with the same read.
+        self.head_began = self.framing.is_in_head();
+        if self.head_began {
+            self.read_by.set(self.pace.head);
+        } else {
+            self.read_by.clear();
+        }
     }
 
     fn refuse(&mut self, reason: Reason) {
@@ -111,6 +136,7 @@ impl<I> Wire<I> {
                 GatewayError::new(reason, format!("the head of the request did not arrive within {ms} ms")).with_metadata("timeout_ms", ms)
             }
             Reason::TargetTooLong => GatewayError::new(reason, "the request line is longer than what is read of it"),
+            Reason::MethodNotImplemented => GatewayError::new(reason, "no method is that long"),
             Reason::HeadersTooLarge => GatewayError::new(
                 reason,
                 format!(
@@ -121,10 +147,26 @@ impl<I> Wire<I> {
             )
             .with_metadata("max_head_bytes", super::MAX_HEAD_BYTES)
             .with_metadata("max_header_fields", super::MAX_HEADERS),
-            _ => GatewayError::new(reason, "the head of the request is not valid HTTP/1.1"),
+            _ => match self.fault {
+                Some(fault) => fault.to_error(),
+                None => GatewayError::new(reason, "the head of the request is not valid HTTP/1.1"),
+            },
         };
         self.own = refusal::refuse(&error);
         self.refused = true;
+    }
+}
+
+impl<I> Wire<I> {
+    /// What the library reads where something is wrong.
+    fn read_behind(&mut self, fault: Fault, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        if fault.in_body {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, fault.detail()));
+        }
+        let (now, later) = self.poison.split_at(self.poison.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.poison = later;
+        Ok(())
     }
 }
 
@@ -163,17 +205,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<I> {
         if this.refused {
             return Poll::Ready(Ok(()));
         }
+        if let Some(fault) = this.fault {
+            return Poll::Ready(this.read_behind(fault, buffer));
+        }
         let before = buffer.filled().len();
         if Pin::new(&mut this.socket).poll_read(cx, buffer)?.is_ready() {
-            this.arrived(buffer.filled().get(before..).unwrap_or_default());
-            return Poll::Ready(Ok(()));
+            let usable = this.arrived(buffer.filled().get(before..).unwrap_or_default());
+            buffer.set_filled(before + usable);
+            return Poll::Ready(match this.fault {
+                // Nothing at all would be the end of the connection.
+                Some(fault) if usable == 0 => this.read_behind(fault, buffer),
+                _ => Ok(()),
+            });
         }
-        if this.busy.load(Ordering::Relaxed) || this.opening.is_http2() {
+        if this.desk.is_busy() || this.protocol == Protocol::Http2 {
             return Poll::Pending;
         }
         this.quiet = !this.head_began;
         ready!(this.read_by.poll(cx, this.pace.idle));
-        if this.head_began && !this.opening.may_be_http2() {
+        if this.head_began && !this.protocol.may_be_http2() {
             this.refuse(Reason::RequestTimeout);
             // Now or never: the library does not write to a connection that ended in the middle of a head.
             let _ = this.poll_own(cx)?;
@@ -191,8 +241,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let mut bytes = bytes;
-        if !this.opening.may_be_http2()
-            && let Some((start, reason)) = find_library_answer(bytes, this.line_ended)
+        if !this.protocol.may_be_http2()
+            && let Some((start, reason)) = find_library_answer(bytes, this.framing.request_line())
         {
             if start == 0 {
                 this.refuse(reason);
@@ -249,7 +299,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
 }
 
 /// Where in `bytes` the library's own answer starts, and what it means; `None` for everything that a stage wrote.
-fn find_library_answer(bytes: &[u8], line_ended: bool) -> Option<(usize, Reason)> {
+///
+/// `request_line`: the request line has not ended, and whether it is beyond its method.
+fn find_library_answer(bytes: &[u8], request_line: Option<bool>) -> Option<(usize, Reason)> {
     // Answers of stages end with a JSON document or another text, so this is all that most writes pay.
     if !bytes.ends_with(b"\r\n\r\n") {
         return None;
@@ -260,9 +312,12 @@ fn find_library_answer(bytes: &[u8], line_ended: bool) -> Option<(usize, Reason)
     let reason = match status.get(..4)? {
         "400 " => Reason::MalformedHttp,
         "414 " => Reason::TargetTooLong,
-        // The library says this of every head that does not fit its buffer. Without an end of line all of it is target.
-        "431 " if !line_ended => Reason::TargetTooLong,
-        "431 " => Reason::HeadersTooLarge,
+        // The library says this of every head that does not fit its buffer, whatever fills it.
+        "431 " => match request_line {
+            None => Reason::HeadersTooLarge,
+            Some(true) => Reason::TargetTooLong,
+            Some(false) => Reason::MethodNotImplemented,
+        },
         _ => return None,
     };
     let has = |name: &str| {
@@ -274,29 +329,50 @@ fn find_library_answer(bytes: &[u8], line_ended: bool) -> Option<(usize, Reason)
     (is_bare && !has("x-request-id")).then_some((start, reason))
 }
 
-/// The first bytes of a connection, as far as they tell its protocol.
-#[derive(Clone, Copy, Debug, Default)]
-struct Opening {
-    first: [u8; 4],
-    seen: usize,
+/// What is spoken, as far as the first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+    /// So many bytes of the preface of HTTP/2 have come, and nothing else.
+    Undecided(usize),
 }
 
-impl Opening {
-    fn read(&mut self, bytes: &[u8]) {
-        for (place, byte) in self.first.iter_mut().skip(self.seen).zip(bytes) {
-            *place = *byte;
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::Undecided(0)
+    }
+}
+
+impl Protocol {
+    /// Takes the next bytes; those of HTTP/1.1 go through the framing.
+    fn read(&mut self, bytes: &[u8], framing: &mut Framing) -> Result<(), Fault> {
+        if let Self::Undecided(seen) = *self {
+            let (begun, expected) = HTTP2_PREFACE.split_at(seen.min(HTTP2_PREFACE.len()));
+            let same = bytes.iter().zip(expected).take_while(|(byte, expected)| byte == expected).count();
+            *self = match same {
+                _ if same == expected.len() => Self::Http2,
+                _ if same == bytes.len() => Self::Undecided(seen + same),
+                _ => {
+                    // What is wrong with bytes that the library has already, it finds by itself.
+                    framing.feed(begun).map_err(Fault::at_start)?;
+                    Self::Http1
+                }
+            };
         }
-        self.seen = self.seen.saturating_add(bytes.len());
+        match self {
+            Self::Http1 => framing.feed(bytes),
+            Self::Http2 | Self::Undecided(_) => Ok(()),
+        }
     }
 
     /// It starts like HTTP/2 (RFC 9113 section 3.4); no method of HTTP/1.1 does.
     fn may_be_http2(self) -> bool {
-        self.seen >= self.first.len() && &self.first == b"PRI "
-    }
-
-    /// The whole preface is there, so the library's own limits for HTTP/2 apply.
-    fn is_http2(self) -> bool {
-        self.may_be_http2() && self.seen >= HTTP2_PREFACE_BYTES
+        match self {
+            Self::Http1 => false,
+            Self::Http2 => true,
+            Self::Undecided(seen) => seen >= b"PRI ".len(),
+        }
     }
 }
 
@@ -336,8 +412,12 @@ impl Alarm {
 /// How an answer of HTTP/1.1 starts.
 const VERSION: &[u8] = b"HTTP/1.1 ";
 
-/// The length of `PRI * HTTP/2.0⏎⏎SM⏎⏎`.
-const HTTP2_PREFACE_BYTES: usize = 24;
+/// How a connection of HTTP/2 starts.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// No line may hold a NUL, and none may follow a CR, so the library refuses any head that goes on like this; it looks at a head
+/// again when it ends.
+const POISON: &[u8] = b"\0\r\n\r\n";
 
 /// Reads in a row before others get their turn.
 const LINGER_READS: usize = 64;
@@ -347,37 +427,36 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(written: &str, line_ended: bool, expected: Option<(usize, Reason)>) {
-        assert_eq!(find_library_answer(written.as_bytes(), line_ended), expected, "{written}");
+    fn check(written: &str, request_line: Option<bool>, expected: Option<(usize, Reason)>) {
+        assert_eq!(find_library_answer(written.as_bytes(), request_line), expected, "{written}");
     }
 
     #[test]
     fn only_the_librarys_own_answer_is_found() {
         let bare = |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n");
-        check(&bare("400 Bad Request"), true, Some((0, Reason::MalformedHttp)));
-        check(&bare("414 URI Too Long"), true, Some((0, Reason::TargetTooLong)));
+        check(&bare("400 Bad Request"), None, Some((0, Reason::MalformedHttp)));
+        check(&bare("414 URI Too Long"), None, Some((0, Reason::TargetTooLong)));
         check(
             &bare("431 Request Header Fields Too Large"),
-            true,
+            None,
             Some((0, Reason::HeadersTooLarge)),
         );
-        check(
-            &bare("431 Request Header Fields Too Large"),
-            false,
-            Some((0, Reason::TargetTooLong)),
-        );
-        check(&bare("200 OK"), true, None);
-        check(&bare("404 Not Found"), true, None);
-        check(&bare("400 Bad Request").replace("date: x", "X-Request-Id: 1"), true, None);
-        check("HTTP/1.1 400 Bad Request\r\ncontent-length: 4\r\n\r\n\r\n\r\n", true, None);
-        check("HTTP/1.1 100 Continue\r\n\r\n", true, None);
-        check("", true, None);
-        check("\r\n\r\n", true, None);
+        for (beyond_method, reason) in [(true, Reason::TargetTooLong), (false, Reason::MethodNotImplemented)] {
+            let answer = bare("431 Request Header Fields Too Large");
+            check(&answer, Some(beyond_method), Some((0, reason)));
+        }
+        check(&bare("200 OK"), None, None);
+        check(&bare("404 Not Found"), None, None);
+        check(&bare("400 Bad Request").replace("date: x", "X-Request-Id: 1"), None, None);
+        check("HTTP/1.1 400 Bad Request\r\ncontent-length: 4\r\n\r\n\r\n\r\n", None, None);
+        check("HTTP/1.1 100 Continue\r\n\r\n", None, None);
+        check("", None, None);
+        check("\r\n\r\n", None, None);
         let first = "HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}";
-        check(first, true, None);
+        check(first, None, None);
         check(
             &format!("{first}{}", bare("400 Bad Request")),
-            true,
+            None,
             Some((first.len(), Reason::MalformedHttp)),
         );
     }

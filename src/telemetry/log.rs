@@ -3,13 +3,17 @@
 //! **Shape**: `RequestRecord { request_id, outcome, .. }` -> `{"timestamp":…,"level":"INFO","message":"request","request_id":…}`.
 //!
 //! **Invariants**: the message is constant; all the rest are fields, so that no value can pass for another line or field. The
-//! record has no place for a body, a header or a secret.
+//! record has no place for a body, a header or a secret. Nobody who logs waits for the reader of the log: lines go through a
+//! bounded queue to a thread that writes them in their order; what finds no room there, or cannot be written, is counted.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tracing::Subscriber;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -43,19 +47,101 @@ pub enum LogError {
     Installed(#[from] TryInitError),
 }
 
-/// Writes the log of this process to standard error: `filter` is a level (`info`) or directives (`warn,taskgate=debug`).
+/// The log of this process, until [`Log::finish`].
+#[derive(Debug)]
+#[must_use = "lines that are under way when the process ends are lost without `finish`"]
+pub struct Log {
+    writer: WorkerGuard,
+}
+
+impl Log {
+    /// Writes what has been logged, for a moment at most: who reads the log may be gone.
+    pub async fn finish(self) {
+        let written = tokio::task::spawn_blocking(move || drop(self.writer));
+        let _ = tokio::time::timeout(FINISH, written).await;
+    }
+}
+
+/// Writes the log of this process to standard error: `filter` is a level (`info`) or directives (`warn,taskgate=debug`). Panics
+/// are logged as well.
 ///
 /// # Errors
 ///
 /// [`LogError`] when the filter cannot be read or the process has a log already.
-pub fn install(format: Format, filter: &str) -> Result<(), LogError> {
+pub fn install(format: Format, filter: &str) -> Result<Log, LogError> {
     let json = match format {
         Format::Auto => !io::stderr().is_terminal(),
         Format::Json => true,
         Format::Text => false,
     };
-    subscriber(json, io::stderr().is_terminal(), filter, io::stderr)?.try_init()?;
-    Ok(())
+    let stderr = io::BufWriter::with_capacity(WRITE_BYTES, io::stderr());
+    let (queue, writer, lost) = queue(stderr, QUEUED_LINES);
+    subscriber(json, io::stderr().is_terminal(), filter, queue)?.try_init()?;
+    // The first one stays: there is no second log.
+    let _ = LOST.set(lost);
+    // The library's own hook writes to standard error and would wait where that is blocked.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(at, error = panic.payload_as_str(), "something broke inside taskgate");
+    }));
+    Ok(Log { writer })
+}
+
+/// How many lines of the log of this process have been given up.
+#[must_use]
+pub fn lost_lines() -> u64 {
+    LOST.get().map_or(0, Lost::lines)
+}
+
+/// What found no room in the queue, and what could not be written.
+struct Lost {
+    queued: ErrorCounter,
+    written: Arc<AtomicU64>,
+}
+
+impl Lost {
+    fn lines(&self) -> u64 {
+        let queued = u64::try_from(self.queued.dropped_lines()).unwrap_or(u64::MAX);
+        queued.saturating_add(self.written.load(Ordering::Relaxed))
+    }
+}
+
+/// A queue in front of a writer that may be slow, stuck or broken.
+fn queue<W: io::Write + Send + 'static>(writer: W, lines: usize) -> (NonBlocking, WorkerGuard, Lost) {
+    let written = Arc::new(AtomicU64::new(0));
+    let writer = Counting {
+        writer,
+        lost: Arc::clone(&written),
+    };
+    let (queue, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(lines)
+        .thread_name("log")
+        .finish(writer);
+    let queued = queue.error_counter();
+    (queue, guard, Lost { queued, written })
+}
+
+/// Counts the lines that its writer does not take, and never fails.
+struct Counting<W> {
+    writer: W,
+    lost: Arc<AtomicU64>,
+}
+
+impl<W: io::Write> io::Write for Counting<W> {
+    /// One call is one line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.writer.write_all(line).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // What could not be written stays in the buffer and is written, or lost and counted, with the next line.
+        let _ = self.writer.flush();
+        Ok(())
+    }
 }
 
 /// What [`install`] installs, over any writer.
@@ -157,10 +243,19 @@ fn millis(duration: Duration) -> f64 {
     micros / 1000.0
 }
 
+static LOST: OnceLock<Lost> = OnceLock::new();
+
+/// A second of 16 000 calls a second, in some 8 MiB.
+const QUEUED_LINES: usize = 16 * 1024;
+/// A hundred lines in one write where they come fast; where they do not, each is written at once.
+const WRITE_BYTES: usize = 64 * 1024;
+/// A little longer than the library's own limit.
+const FINISH: Duration = Duration::from_secs(2);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Mutex, mpsc};
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -219,6 +314,66 @@ mod tests {
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(!text.contains("\u{1b}[31mred") && !text.contains('\r'), "{text:?}");
         }
+    }
+
+    /// A pipe that nobody reads, until somebody does.
+    struct Stuck(mpsc::Receiver<()>, mpsc::Sender<String>);
+
+    impl io::Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Without a sender any more, all goes through.
+            let _ = self.0.recv();
+            self.1.send(String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_stuck_reader_and_what_is_lost_is_counted() {
+        let (open, stuck) = mpsc::channel();
+        let (told, lines) = mpsc::channel();
+        let (queue, guard, lost) = queue(Stuck(stuck, told), 8);
+        let subscriber = subscriber(true, false, "info", queue).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..100_u32 {
+                tracing::info!(number, "line");
+            }
+        });
+        drop(open);
+        drop(guard);
+        let numbers: Vec<u64> = lines
+            .iter()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(&line).unwrap()["number"]
+                    .as_u64()
+                    .unwrap()
+            })
+            .collect();
+        // Eight wait; a ninth may have been taken out before.
+        assert!(matches!(numbers.len(), 8 | 9), "{numbers:?}");
+        assert!(numbers.is_sorted(), "{numbers:?}");
+        assert_eq!(lost.lines(), 100 - numbers.len() as u64);
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted() {
+        struct Full;
+        impl io::Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+        let (queue, guard, lost) = queue(Full, 8);
+        let subscriber = subscriber(true, false, "info", queue).unwrap();
+        tracing::subscriber::with_default(subscriber, || tracing::info!("line"));
+        drop(guard);
+        assert_eq!(lost.lines(), 1);
     }
 
     #[test]

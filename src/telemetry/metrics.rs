@@ -1,4 +1,4 @@
-//! Every metric, in one table, and the only functions that record them.
+//! The only functions that record metrics, and the recorder; the metrics themselves are in `metric_table`.
 //!
 //! **Shape**: `request_ended("acme", "stop", Outcome::Done, None, elapsed)` -> `taskgate_requests_total{provider="acme",…} 1`.
 //!
@@ -10,179 +10,16 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use jiff::Timestamp;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use super::metric_table::{Facts, Kind, Metric};
 use crate::model::answer::Outcome;
 use crate::model::reason::Reason;
 
 /// The value of a label that does not apply: the provider of a request to an unknown path, the reason of a success.
 pub const NONE: &str = "none";
-
-/// Every metric. One variant, one row of [`Metric::facts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each variant is described by its row in `facts`")]
-pub enum Metric {
-    BuildInfo,
-    HttpRefused,
-    InFlightRequests,
-    Logins,
-    Looks,
-    RequestDuration,
-    Requests,
-    SchemaDrift,
-    VendorDuration,
-    VendorInFlight,
-}
-
-/// How a metric moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only up.
-    Counter,
-    /// Up and down.
-    Gauge,
-    /// Counts of values in buckets.
-    Histogram,
-}
-
-impl Kind {
-    /// The word of the exposition format.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-/// What a metric is: the row of the table.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Facts {
-    /// The name in the exposition.
-    pub name: &'static str,
-    /// How it moves.
-    pub kind: Kind,
-    /// What is counted or measured.
-    pub unit: Unit,
-    /// The labels, in the order of the exposition.
-    pub labels: &'static [&'static str],
-    /// One line for people.
-    pub description: &'static str,
-}
-
-impl Metric {
-    /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 10] = [
-        Self::BuildInfo,
-        Self::HttpRefused,
-        Self::InFlightRequests,
-        Self::Logins,
-        Self::Looks,
-        Self::RequestDuration,
-        Self::Requests,
-        Self::SchemaDrift,
-        Self::VendorDuration,
-        Self::VendorInFlight,
-    ];
-
-    /// The row of this metric.
-    ///
-    /// ```
-    /// use taskgate::telemetry::metrics::Metric;
-    /// assert_eq!(Metric::Requests.facts().name, "taskgate_requests_total");
-    /// ```
-    #[must_use]
-    pub const fn facts(self) -> Facts {
-        const fn row(name: &'static str, kind: Kind, unit: Unit, labels: &'static [&'static str], description: &'static str) -> Facts {
-            Facts {
-                name,
-                kind,
-                unit,
-                labels,
-                description,
-            }
-        }
-        match self {
-            Self::BuildInfo => row(
-                "taskgate_build_info",
-                Kind::Gauge,
-                Unit::Count,
-                &["version"],
-                "Always 1; the version that runs",
-            ),
-            Self::HttpRefused => row(
-                "taskgate_http_refused_total",
-                Kind::Counter,
-                Unit::Count,
-                &["reason"],
-                "Requests and connections that the server refused before any stage saw them",
-            ),
-            Self::InFlightRequests => row(
-                "taskgate_in_flight_requests",
-                Kind::Gauge,
-                Unit::Count,
-                &[],
-                "Requests that are being worked on",
-            ),
-            Self::Logins => row(
-                "taskgate_logins_total",
-                Kind::Counter,
-                Unit::Count,
-                &["credential", "result"],
-                "Logins at vendors: `ok`, `rejected` (the secret is bad) or `failed`",
-            ),
-            Self::Looks => row(
-                "taskgate_looks_total",
-                Kind::Counter,
-                Unit::Count,
-                &["provider", "purpose"],
-                "Looks at tasks and jobs that were begun",
-            ),
-            Self::RequestDuration => row(
-                "taskgate_request_duration_seconds",
-                Kind::Histogram,
-                Unit::Seconds,
-                &["provider", "action"],
-                "Time from the head of a request to the head of its answer",
-            ),
-            Self::Requests => row(
-                "taskgate_requests_total",
-                Kind::Counter,
-                Unit::Count,
-                &["provider", "action", "outcome", "reason"],
-                "Answered requests",
-            ),
-            Self::SchemaDrift => row(
-                "taskgate_schema_drift_total",
-                Kind::Counter,
-                Unit::Count,
-                &["provider", "action"],
-                "Vendor answers that do not fit the schema of their route",
-            ),
-            Self::VendorDuration => row(
-                "taskgate_vendor_duration_seconds",
-                Kind::Histogram,
-                Unit::Seconds,
-                &["provider", "action"],
-                "Time of one vendor call, connecting included, whether it succeeded or not",
-            ),
-            Self::VendorInFlight => row(
-                "taskgate_vendor_in_flight",
-                Kind::Gauge,
-                Unit::Count,
-                &["provider"],
-                "Vendor calls that are under way",
-            ),
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        self.facts().name
-    }
-}
 
 /// A recorder with the buckets of the table, for a process or, in tests, for a thread.
 ///
@@ -258,14 +95,123 @@ pub fn vendor_call_begins(provider: &str) -> UnderWay {
     UnderWay::begin(gauge!(Metric::VendorInFlight.name(), "provider" => provider.to_owned()))
 }
 
-/// A call to a vendor ended, in whatever way.
+/// Why a request goes out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// The vendor refused it for its limits, before it acted.
+    Limited,
+    /// The connection broke, and the route says that a second one is safe.
+    Lost,
+    /// A kept connection was dead before anything left.
+    Stale,
+    /// The vendor was not available, and the route says that a second one is safe.
+    Unavailable,
+    /// Nothing of it left.
+    Unsent,
+}
+
+impl Rung {
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Limited => "limited",
+            Self::Lost => "lost",
+            Self::Stale => "stale",
+            Self::Unavailable => "unavailable",
+            Self::Unsent => "unsent",
+        }
+    }
+}
+
+/// A request goes out again.
+pub fn vendor_retried(provider: &str, why: Rung) {
+    counter!(Metric::VendorRetries.name(), "provider" => provider.to_owned(), "why" => why.as_str()).increment(1);
+}
+
+/// A request would go out again, but too many do.
+pub fn vendor_retry_withheld(provider: &str, why: Rung) {
+    counter!(Metric::VendorRetriesWithheld.name(), "provider" => provider.to_owned(), "why" => why.as_str()).increment(1);
+}
+
+/// An attempt at a call to a vendor ended, in whatever way.
 pub fn vendor_call_ended(provider: &str, action: &str, elapsed: Duration) {
     histogram!(Metric::VendorDuration.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).record(elapsed);
+}
+
+/// One more call to this provider waits for a place.
+pub fn vendor_call_waits(provider: &str) -> UnderWay {
+    UnderWay::begin(gauge!(Metric::VendorQueued.name(), "provider" => provider.to_owned()))
+}
+
+/// What a request waits for before it goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// For one of those under way to end.
+    Place,
+    /// For its turn under a rate.
+    Rate,
+}
+
+impl WaitFor {
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Place => "place",
+            Self::Rate => "rate",
+        }
+    }
+}
+
+/// A request had to wait before it went out, or was kept back.
+pub fn gate_waited(provider: &str, cause: WaitFor, elapsed: Duration) {
+    histogram!(Metric::GateWait.name(), "provider" => provider.to_owned(), "cause" => cause.as_str()).record(elapsed);
+}
+
+/// A limit or the breaker kept a request back.
+pub fn gate_refused(provider: &str, reason: Reason) {
+    counter!(Metric::GateRefused.name(), "provider" => provider.to_owned(), "reason" => reason.code()).increment(1);
+}
+
+/// The state of a provider's breaker, one of `states`; `changed` unless it is the first.
+pub fn breaker_is(provider: &str, state: &'static str, states: &[&'static str], changed: bool) {
+    for one in states {
+        let value = if *one == state { 1.0 } else { 0.0 };
+        gauge!(Metric::BreakerState.name(), "provider" => provider.to_owned(), "state" => *one).set(value);
+    }
+    if changed {
+        counter!(Metric::BreakerChanges.name(), "provider" => provider.to_owned(), "state" => state).increment(1);
+    }
 }
 
 /// A login at a vendor ended; `result` is a word of the table.
 pub fn login_ended(credential: &str, result: &'static str) {
     counter!(Metric::Logins.name(), "credential" => credential.to_owned(), "result" => result).increment(1);
+}
+
+/// This configuration runs from now on, instead of another one; the files have been read without a fault.
+pub fn config_runs(hash: &str, before: Option<&str>) {
+    if let Some(before) = before.filter(|before| *before != hash) {
+        gauge!(Metric::ConfigInfo.name(), "hash" => before.to_owned()).set(0);
+    }
+    gauge!(Metric::ConfigInfo.name(), "hash" => hash.to_owned()).set(1);
+    gauge!(Metric::ConfigReloadSuccessful.name()).set(1);
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]
+    gauge!(Metric::ConfigReloadSucceededAt.name()).set(Timestamp::now().as_second() as f64);
+}
+
+/// A reload ended; `result` is a word of the table.
+pub fn config_reloaded(result: &'static str, successful: bool) {
+    counter!(Metric::ConfigReloads.name(), "result" => result).increment(1);
+    if !successful {
+        gauge!(Metric::ConfigReloadSuccessful.name()).set(0);
+    }
+}
+
+/// So many lines of the log have been given up since the start.
+pub fn log_lines_lost(total: u64) {
+    counter!(Metric::LogLinesLost.name()).absolute(total);
 }
 
 /// A vendor's answer did not fit its schema.
@@ -286,6 +232,8 @@ pub enum Purpose {
     Job,
     /// A caller asks for the task.
     Look,
+    /// Before an action, when nobody knows whether the vendor is back.
+    Probe,
 }
 
 impl Purpose {
@@ -298,6 +246,7 @@ impl Purpose {
             Self::Follow => "follow",
             Self::Job => "job",
             Self::Look => "look",
+            Self::Probe => "probe",
         }
     }
 }
@@ -332,6 +281,7 @@ pub const DURATION_BUCKETS: [f64; 12] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use metrics::Unit;
 
     #[test]
     fn names_are_sorted_and_tell_kind_and_unit() {
@@ -366,9 +316,21 @@ mod tests {
             request_ended(NONE, NONE, Outcome::Done, None, Duration::from_millis(3));
             vendor_call_ended("cheese", "stop", Duration::from_secs(2));
             login_ended("cheese", "ok");
+            config_runs("3f9c", None);
+            config_runs("77ab", Some("3f9c"));
+            config_reloaded("applied", true);
+            config_reloaded("rejected", false);
+            log_lines_lost(7);
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
             look_begins("cheese", Purpose::Follow);
+            vendor_retried("cheese", Rung::Stale);
+            vendor_retry_withheld("cheese", Rung::Unsent);
+            gate_waited("cheese", WaitFor::Place, Duration::from_millis(3));
+            gate_refused("cheese", Reason::ProviderBusy);
+            breaker_is("cheese", "closed", &["closed", "open"], false);
+            breaker_is("cheese", "open", &["closed", "open"], true);
+            drop(vendor_call_waits("cheese"));
             (request_begins(), vendor_call_begins("cheese"))
         });
         let text = handle.render();
@@ -380,9 +342,22 @@ mod tests {
             r#"taskgate_vendor_in_flight{provider="cheese"} 1"#,
             "taskgate_in_flight_requests 1",
             r#"taskgate_logins_total{credential="cheese",result="ok"} 1"#,
+            r#"taskgate_config_info{hash="3f9c"} 0"#,
+            r#"taskgate_config_info{hash="77ab"} 1"#,
+            r#"taskgate_config_reloads_total{result="rejected"} 1"#,
+            "taskgate_config_last_reload_successful 0",
+            "taskgate_log_lines_lost_total 7",
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,
+            r#"taskgate_vendor_retries_total{provider="cheese",why="stale"} 1"#,
+            r#"taskgate_vendor_retries_withheld_total{provider="cheese",why="unsent"} 1"#,
+            r#"taskgate_gate_wait_seconds_bucket{provider="cheese",cause="place",le="0.005"} 1"#,
+            r#"taskgate_gate_refused_total{provider="cheese",reason="PROVIDER_BUSY"} 1"#,
+            r#"taskgate_breaker_state{provider="cheese",state="closed"} 0"#,
+            r#"taskgate_breaker_state{provider="cheese",state="open"} 1"#,
+            r#"taskgate_breaker_changes_total{provider="cheese",state="open"} 1"#,
+            r#"taskgate_vendor_queued{provider="cheese"} 0"#,
             concat!(r#"taskgate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

@@ -3,4 +3,5 @@
 //! **Invariants**: no body, no secret and no header of a caller or vendor goes in; labels of metrics come from closed sets.
 
 pub mod log;
+mod metric_table;
 pub mod metrics;

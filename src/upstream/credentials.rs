@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{ClientError, UpstreamClient};
+use super::network::{Network, System};
 use super::session::Session;
 use super::{login, sign_dated, sign_sdk};
 use crate::layer::{CredentialUse, Exchange, Outbound};
@@ -31,10 +32,21 @@ use crate::route::credentials::{BasicPlan, SessionPlan};
 use crate::route::{Connection, Credentials, Endpoint, Limits, RouteTable};
 use crate::trust::Trust;
 
-/// The credentials of a gateway that have a state, by name.
-#[derive(Clone, Debug, Default)]
+/// The credentials of a gateway that have a state, by name, and the network that its logins and providers are reached over.
+#[derive(Clone, Debug)]
 pub struct Keyring {
     by_name: HashMap<String, Arc<Keeper>>,
+    network: Arc<dyn Network>,
+}
+
+impl Default for Keyring {
+    /// No credentials with a state; the operating system's network.
+    fn default() -> Self {
+        Self {
+            by_name: HashMap::new(),
+            network: Arc::new(System),
+        }
+    }
 }
 
 /// What applies the credentials of one provider.
@@ -55,6 +67,8 @@ enum Keeper {
 #[derive(Debug)]
 struct KeptSession {
     plan: Arc<SessionPlan>,
+    /// Whom the login's https trusts.
+    trust: Trust,
     session: Session,
     client: UpstreamClient,
 }
@@ -64,7 +78,19 @@ impl Keyring {
     ///
     /// # Errors
     /// [`ClientError`] where the client of a login cannot be made.
-    pub fn new(table: &RouteTable, via: &str) -> Result<Self, ClientError> {
+    pub fn new(table: &RouteTable, via: &str, network: Arc<dyn Network>) -> Result<Self, ClientError> {
+        let nothing = Self {
+            by_name: HashMap::new(),
+            network,
+        };
+        nothing.renewed(table, via)
+    }
+
+    /// The credentials of all providers of another table. Those that are the same keep their state: nobody logs in anew.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn renewed(&self, table: &RouteTable, via: &str) -> Result<Self, ClientError> {
         let connections: Vec<&Connection> = table
             .providers
             .values()
@@ -77,10 +103,41 @@ impl Keyring {
             if let Some(name) = name(&connection.credentials)
                 && !by_name.contains_key(name)
             {
-                by_name.insert(name.to_owned(), Arc::new(Keeper::new(connection, via)?));
+                let kept = self.by_name.get(name).filter(|keeper| keeper.is_of(connection));
+                let keeper = match kept {
+                    Some(keeper) => Arc::clone(keeper),
+                    None => Arc::new(Keeper::new(connection, via, &self.network)?),
+                };
+                by_name.insert(name.to_owned(), keeper);
             }
         }
-        Ok(Self { by_name })
+        Ok(Self {
+            by_name,
+            network: Arc::clone(&self.network),
+        })
+    }
+
+    /// Do both keep the same state for the credentials of this connection?
+    #[must_use]
+    pub fn agrees(&self, other: &Self, connection: &Connection) -> bool {
+        let keeper = |ring: &Self| name(&connection.credentials).and_then(|name| ring.by_name.get(name).map(Arc::as_ptr));
+        keeper(self) == keeper(other)
+    }
+
+    /// Those credentials that the other ring does not have.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let gone = |(name, keeper): &(&String, &Arc<Keeper>)| !other.by_name.get(*name).is_some_and(|other| Arc::ptr_eq(keeper, other));
+        let by_name = self.by_name.iter().filter(gone);
+        Self {
+            by_name: by_name.map(|(name, keeper)| (name.clone(), Arc::clone(keeper))).collect(),
+            network: Arc::clone(&self.network),
+        }
+    }
+
+    /// The network that its logins are reached over, and the providers as well.
+    pub(super) fn network(&self) -> &Arc<dyn Network> {
+        &self.network
     }
 
     /// What applies the credentials of this connection; a state of its own where the ring does not know their name.
@@ -88,7 +145,7 @@ impl Keyring {
         let known = name(&connection.credentials).and_then(|name| self.by_name.get(name));
         let keeper = match known {
             Some(keeper) => Arc::clone(keeper),
-            None => Arc::new(Keeper::new(connection, via)?),
+            None => Arc::new(Keeper::new(connection, via, &self.network)?),
         };
         Ok(Applier {
             endpoint: connection.endpoint.clone(),
@@ -109,6 +166,16 @@ impl Keyring {
             }
         }))
         .await;
+    }
+}
+
+/// Whom a login trusts.
+fn trust_of_login(provider: &Connection) -> Trust {
+    // An appliance shows one certificate for both; an identity service elsewhere has the public authorities.
+    if logs_in_at_home(provider) {
+        provider.trust.clone()
+    } else {
+        Trust::default()
     }
 }
 
@@ -133,7 +200,17 @@ fn logs_in_at_home(connection: &Connection) -> bool {
 }
 
 impl Keeper {
-    fn new(provider: &Connection, via: &str) -> Result<Self, ClientError> {
+    /// Would the keeper of this connection's credentials do the same?
+    fn is_of(&self, provider: &Connection) -> bool {
+        match (self, &provider.credentials) {
+            (Self::Basic { plan, .. }, Credentials::Basic(other)) => plan == other,
+            (Self::Session(kept), Credentials::Session(other)) => kept.plan == *other && kept.trust == trust_of_login(provider),
+            (Self::Stateless(credentials), other) => credentials == other,
+            (Self::Basic { .. } | Self::Session(_), _) => false,
+        }
+    }
+
+    fn new(provider: &Connection, via: &str, network: &Arc<dyn Network>) -> Result<Self, ClientError> {
         Ok(match &provider.credentials {
             Credentials::Basic(plan) => Self::Basic {
                 plan: Arc::clone(plan),
@@ -143,19 +220,14 @@ impl Keeper {
                 let connection = Connection {
                     endpoint: plan.endpoint.clone(),
                     credentials: Credentials::None,
-                    // An appliance shows one certificate for both; an identity service elsewhere has the public authorities.
-                    trust: if logs_in_at_home(provider) {
-                        provider.trust.clone()
-                    } else {
-                        Trust::default()
-                    },
+                    trust: trust_of_login(provider),
                 };
                 // Logins are rare: a kept connection would mostly be found closed.
                 let limits = Limits {
                     close: true,
                     ..Limits::default()
                 };
-                let client = UpstreamClient::new(&connection, &limits, via)?;
+                let client = UpstreamClient::over(Arc::clone(network), &connection, &limits, via)?;
                 let door = (Arc::clone(plan), client.clone());
                 let log_in = move || {
                     let (plan, client) = door.clone();
@@ -164,6 +236,7 @@ impl Keeper {
                 Self::Session(Box::new(KeptSession {
                     session: Session::new(&plan.name, plan.remember, Arc::new(log_in)),
                     plan: Arc::clone(plan),
+                    trust: connection.trust,
                     client,
                 }))
             }

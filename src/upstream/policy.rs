@@ -1,32 +1,32 @@
-//! What is decided per provider before a request is sent: is it configured, and is there room.
+//! The way of a request to its provider: is it configured, through the gate, with credentials, over the wire.
 //!
 //! **Shape**: `Outbound { context, route, request, .. }` -> `Exchange`.
 //!
-//! **Invariants**: always ready, so that a provider that hangs never makes another one wait; nothing queues. A permit
+//! **Invariants**: always ready, so that a provider that hangs never makes another one wait. The pass of the gate
 //! lives as long as the future of the call, so dropping the call frees its place.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tower::Service;
 
 use super::client::{ClientError, UpstreamClient};
 use super::credentials::{Applier, Keyring};
+use super::gate::Gate;
+use super::ladder::{Ladder, Terms};
 use crate::layer::{Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::route::{Connection, Limits};
 use crate::telemetry::metrics;
 
-/// The way to one provider. Cloning shares the limit and the pool.
+/// The way to one provider. Cloning shares the gate and the pool.
 #[derive(Clone, Debug)]
 pub struct ProviderService {
     lane: Arc<Lane>,
+    gate: Gate,
 }
 
 #[derive(Debug)]
@@ -35,8 +35,7 @@ struct Lane {
     client: Result<UpstreamClient, Vec<String>>,
     /// Nothing where the client knows its fixed credentials itself.
     applier: Option<Applier>,
-    room: Semaphore,
-    in_flight: usize,
+    ladder: Ladder,
 }
 
 impl ProviderService {
@@ -50,7 +49,7 @@ impl ProviderService {
         Self::with_keyring(provider, connection, limits, via, &Keyring::default())
     }
 
-    /// The way to `provider`, whose credentials share the state that the keyring has for their name.
+    /// The way to `provider`, whose credentials share the state that the keyring has for their name, over the network of the keyring.
     ///
     /// # Errors
     ///
@@ -65,7 +64,8 @@ impl ProviderService {
         Ok(match connection {
             Ok(connection) => {
                 let applier = keyring.applier(connection, via)?;
-                Self::build(provider, Ok(UpstreamClient::new(connection, limits, via)?), Some(applier), limits)
+                let client = UpstreamClient::over(Arc::clone(keyring.network()), connection, limits, via)?;
+                Self::build(provider, Ok(client), Some(applier), limits)
             }
             Err(missing) => Self::build(provider, Err(missing.clone()), None, limits),
         })
@@ -78,41 +78,49 @@ impl ProviderService {
     }
 
     fn build(provider: &str, client: Result<UpstreamClient, Vec<String>>, applier: Option<Applier>, limits: &Limits) -> Self {
-        let room = Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS));
+        let seed = client.as_ref().map_or(0, UpstreamClient::seed);
         Self {
             lane: Arc::new(Lane {
+                ladder: Ladder::new(provider, limits.in_flight, seed),
                 provider: provider.to_owned(),
                 client,
                 applier,
-                room,
-                in_flight: limits.in_flight,
             }),
+            gate: Gate::new(provider, limits, Arc::default()),
         }
     }
 
-    /// Sends one request with its credentials, unless the provider is not configured or has no room. Once; a second time
-    /// only after the vendor refused the first one for a session that had ended.
+    /// The same way through this gate instead of one of its own, which shares no quota with others.
+    #[must_use]
+    pub fn through(self, gate: Gate) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// Sends one request with its credentials, unless the provider is not configured or the gate keeps it back. Again only where
+    /// that cannot act twice: as the ladder says, and after the vendor refused it for a session that had ended.
     ///
     /// # Errors
     ///
-    /// `PROVIDER_NOT_CONFIGURED` and `PROVIDER_BUSY` before anything is sent, those of the credentials; then as
+    /// `PROVIDER_NOT_CONFIGURED` and those of the [gate](super::gate) before anything is sent, those of the credentials; then as
     /// [`UpstreamClient::send`].
     pub async fn send(&self, outbound: Outbound) -> Result<Exchange, GatewayError> {
         let lane = &*self.lane;
         let client = lane.client.as_ref().map_err(|missing| not_configured(missing))?;
-        let _permit = lane.room.try_acquire().map_err(|_| busy(lane.in_flight))?;
+        let pass = self.gate.enter(&outbound).await?;
         let _counted = metrics::vendor_call_begins(&lane.provider);
-        let (deadline, route) = (outbound.context.deadline, Arc::clone(&outbound.route));
-        let send = |request, applied| async {
-            let start = Instant::now();
-            let result = client.send_with(request, applied, deadline).await;
-            metrics::vendor_call_ended(&lane.provider, &route.action, start.elapsed());
-            result
+        let (route, doubt) = (Arc::clone(&outbound.route), outbound.context.doubt.clone());
+        let terms = Terms {
+            route: &route,
+            deadline: outbound.context.deadline,
+            doubt: &doubt,
+            pass: &pass,
         };
-        match &lane.applier {
+        let send = |request, applied| lane.ladder.run(client, request, applied, &terms);
+        let result = match &lane.applier {
             Some(applier) => applier.exchange(outbound, send).await,
             None => send(outbound.request, client.fixed()).await,
-        }
+        };
+        if route.is_look() { result } else { doubt.settle(result) }
     }
 }
 
@@ -135,15 +143,3 @@ fn not_configured(missing: &[String]) -> GatewayError {
     let detail = format!("the provider is not configured: {} must be set", missing.join(", "));
     GatewayError::new(Reason::ProviderNotConfigured, detail).with_metadata("missing", missing)
 }
-
-fn busy(in_flight: usize) -> GatewayError {
-    GatewayError::new(
-        Reason::ProviderBusy,
-        format!("{in_flight} calls to this provider are under way, and more are not allowed"),
-    )
-    .with_metadata("in_flight_limit", in_flight)
-    .with_retry_after(BUSY_RETRY_AFTER)
-}
-
-/// Calls last about a second, so there is likely room after one.
-const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);

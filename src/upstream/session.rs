@@ -251,7 +251,7 @@ async fn wait(mut login: watch::Receiver<Option<Outcome>>, deadline: Instant) ->
 }
 
 /// A random number from 0 up to, not including, 1: spreads what would otherwise happen everywhere at once.
-fn fraction() -> f64 {
+pub(super) fn fraction() -> f64 {
     // The upper 32 bits of a version 4 UUID are all random.
     let bits = u32::try_from(uuid::Uuid::new_v4().as_u128() >> 96).unwrap_or_default();
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)

@@ -26,6 +26,11 @@ impl Caller {
         Self { address, client }
     }
 
+    /// Whom it calls.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a request; whatever comes back is not checked.
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Told {
         let mut request = Request::builder()

@@ -84,17 +84,33 @@ async fn the_case_of_the_page_about_routes_passes() {
 fn the_defaults_of_the_limits_are_those_of_the_page() {
     let route::Limits {
         in_flight,
+        queue,
+        allowances,
+        breaker,
         connect_timeout,
         timeout,
         max_reply_bytes,
         close,
     } = route::Limits::default();
+    assert!(allowances.is_empty(), "no rate is known that fits every vendor");
+    let breaker = breaker.unwrap();
+    assert_eq!(breaker.failures.ranges, [(500, 599)]);
     for text in [
-        format!("`in_flight` {in_flight} "),
-        format!("`connect_timeout` {}s", connect_timeout.as_secs()),
-        format!("`timeout` {}s", timeout.as_secs()),
-        format!("`max_reply_bytes` {max_reply_bytes}"),
-        format!("`connection` `{}`", if close { "close" } else { "keep-alive" }),
+        format!("| `in_flight` | {in_flight} |"),
+        format!("| `connect_timeout` | {}s |", connect_timeout.as_secs()),
+        format!("| `timeout` | {}s |", timeout.as_secs()),
+        format!("| `max_reply_bytes` | {max_reply_bytes} |"),
+        format!("| `connection` | `{}` |", if close { "close" } else { "keep-alive" }),
+        format!("| `queue.length` | {} |", queue.length),
+        format!("| `queue.wait` | {}s |", queue.wait.as_secs()),
+        format!("| `burst` | {} |", route::DEFAULT_BURST),
+        format!("| `breaker.consecutive` | {} |", breaker.consecutive),
+        format!("| `breaker.share` | {}% |", breaker.share),
+        format!("| `breaker.calls` | {} |", breaker.calls),
+        format!("| `breaker.window` | {}s |", breaker.window.as_secs()),
+        format!("| `breaker.pause` | {}s |", breaker.pause.as_secs()),
+        format!("| `breaker.longest_pause` | {}s |", breaker.longest_pause.as_secs()),
+        "| `breaker.status` | 5xx |".to_owned(),
     ] {
         assert!(ROUTES_PAGE.contains(&text), "docs/routes.md does not say {text}");
     }

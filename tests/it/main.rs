@@ -6,11 +6,13 @@
 //! | `sixth` | a vendor that nobody knew, added by YAML, schemas and cases alone | stack and sockets |
 //! | `config` | bad routes and the exact text of their faults | compiler |
 //! | `credentials` | logins, expiry, signatures, handed-on headers | sockets |
+//! | `edge` | what a caller can get wrong, byte by byte, by the rows of the fault catalogue | sockets |
 //! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
 //! | `wire` | the gateway and the simulators over real sockets | sockets |
 //! | `siblings` | providers that share a simulator with the provider of their vendor | sockets |
 //! | `schemes_by_route` | what every route sends under every scheme of its vendor | sockets |
 //! | `faults` | every fault of a vendor, for every provider | sockets |
+//! | `isolation` | one provider in trouble, and what it costs the others | sockets |
 //! | `cli` | the built program | process |
 //! | `docs_examples` | what the documents and the help show | files |
 //! | `simulators` | the vendors' simulators by themselves | sockets |
@@ -28,10 +30,13 @@ mod cli;
 mod config;
 mod credentials;
 mod docs_examples;
+mod edge;
 mod faults;
+mod isolation;
 #[path = "../overheard/mod.rs"]
 mod overheard;
 mod program;
+mod reload;
 mod rig;
 mod schemes_by_route;
 mod siblings;

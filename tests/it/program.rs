@@ -1,7 +1,8 @@
 //! The built program as a child process: run to its end, or kept running until a signal. Whatever happens to the test, the
 //! child does not outlive it, and no temporary folder stays.
 //!
-//! **Invariants**: the child sees the variables of the test and no others; what it prints never holds one of [`SECRETS`].
+//! **Invariants**: the child sees the variables of the test and no others, but for a balancer that takes no time to notice that it
+//! leaves; what it prints never holds one of [`SECRETS`].
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,8 +13,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use taskgate::config::sources::Sources;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -43,7 +45,11 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
 
 fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_taskgate"));
-    command.env_clear().args(arguments).envs(environment.iter().copied());
+    command
+        .env_clear()
+        .args(arguments)
+        .env("TASKGATE_DRAIN_DELAY", "0s")
+        .envs(environment.iter().copied());
     command
 }
 
@@ -74,28 +80,64 @@ pub(crate) struct Running {
     pid: u32,
     lines: Lines<BufReader<ChildStdout>>,
     printed: String,
-    stderr: JoinHandle<String>,
+    /// Standard error so far.
+    logged: watch::Receiver<String>,
+    stderr: JoinHandle<()>,
+    reads_log: bool,
+}
+
+/// What becomes of standard error.
+pub(crate) enum Stderr {
+    /// It is read.
+    Read,
+    /// A disk without room.
+    Full,
+    /// A pipe that nobody reads.
+    Stuck,
 }
 
 impl Running {
     /// Starts the program.
     pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::logging_to(Stderr::Read, arguments, environment)
+    }
+
+    /// Starts the program; its log goes there.
+    pub(crate) fn logging_to(log: Stderr, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = tokio::process::Command::from(command(arguments, environment));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(match log {
+                Stderr::Read | Stderr::Stuck => Stdio::piped(),
+                Stderr::Full => fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into(),
+            })
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        let stderr = child.stderr.take().unwrap();
+        let (told, logged) = watch::channel(String::new());
+        let stderr = child.stderr.take();
+        let reads_log = matches!(log, Stderr::Read);
+        let stderr = tokio::spawn(async move {
+            match (stderr, log) {
+                (Some(stderr), Stderr::Read) => read_all(stderr, told).await,
+                (Some(stderr), _) => {
+                    // Open, and not read, until the test has seen the end of the program.
+                    told.closed().await;
+                    drop(stderr);
+                }
+                (None, _) => {}
+            }
+        });
         Self {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             pid: child.id().unwrap(),
             child,
             lines: BufReader::new(stdout).lines(),
             printed: String::new(),
-            stderr: tokio::spawn(read_all(stderr)),
+            logged,
+            stderr,
+            reads_log,
         }
     }
 
@@ -112,6 +154,13 @@ impl Running {
             panic!("it ended without a line `{start}…`: {}", self.printed);
         };
         timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no line `{start}…`"))
+    }
+
+    /// Waits until this has been logged so many times.
+    pub(crate) async fn logged(&mut self, text: &str, times: usize) {
+        let enough = |logged: &String| logged.matches(text).count() >= times;
+        let found = timeout(PATIENCE, self.logged.wait_for(enough)).await.map(|found| found.is_ok());
+        assert_eq!(found, Ok(true), "`{text}` was not logged {times} times: {}", *self.logged.borrow());
     }
 
     /// The address in the line `<start>http://…`.
@@ -144,10 +193,17 @@ impl Running {
             self.child.wait().await.unwrap().code()
         };
         let code = timeout(PATIENCE, wait).await.unwrap();
+        let stderr = match self.reads_log {
+            true => {
+                self.stderr.await.unwrap();
+                self.logged.borrow().clone()
+            }
+            false => String::new(),
+        };
         let ended = Ended {
             code,
             stdout: self.printed,
-            stderr: self.stderr.await.unwrap(),
+            stderr,
         };
         ended.keep(&self.arguments.iter().map(String::as_str).collect::<Vec<_>>());
         ended
@@ -163,10 +219,14 @@ impl Running {
     }
 }
 
-async fn read_all(mut stderr: ChildStderr) -> String {
-    let mut text = String::new();
-    stderr.read_to_string(&mut text).await.unwrap();
-    text
+async fn read_all(stderr: ChildStderr, told: watch::Sender<String>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        told.send_modify(|text| {
+            text.push_str(&line);
+            text.push('\n');
+        });
+    }
 }
 
 /// A folder that is removed when the test is over.

@@ -82,11 +82,16 @@ pub(crate) fn case_environment(sources: &Sources, providers: &[&str]) -> Environ
 
 /// A gateway on free ports of loopback.
 pub(crate) async fn start_gateway(compiled: &Compiled) -> RunningGateway {
+    start_gateway_within(compiled, StackLimits::default()).await
+}
+
+/// A gateway on free ports of loopback, within these limits.
+pub(crate) async fn start_gateway_within(compiled: &Compiled, stack: StackLimits) -> RunningGateway {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let options = GatewayOptions {
         listen: any,
         admin_listen: Some(any),
-        stack: StackLimits::default(),
+        stack,
         server: ServerLimits::default(),
         drain: Duration::from_secs(10),
         config_hash: compiled.hash.clone(),
@@ -107,6 +112,11 @@ impl Rig {
     /// All shipped vendors behind the shipped routes.
     pub(crate) async fn shipped() -> Self {
         Self::start(SimulatorOptions::default(), &shipped::sources(), Environment::default()).await
+    }
+
+    /// All shipped vendors behind the shipped routes, which keep nothing back.
+    pub(crate) async fn unhindered() -> Self {
+        Self::start(SimulatorOptions::default(), &shipped_with(&UNHINDERED), Environment::default()).await
     }
 
     /// These vendors behind these routes; `environment` stands behind the variables that the simulators name.
@@ -203,3 +213,19 @@ pub(crate) const VENDORS: [&str; 5] = ["cfw", "dbss", "hss", "prime", "zstack"];
 
 /// A change to the shipped routes: the one provider that has limits already gets a short time as well.
 pub(crate) const PRIME_IN_A_HURRY: (&str, &str) = ("      in_flight: 5\n", "      in_flight: 5\n      timeout: 700ms\n");
+
+/// Changes to the shipped routes after which nothing but a vendor keeps the many calls of a test back: the quotas are wide open, and no
+/// provider is ever left alone.
+pub(crate) const UNHINDERED: [(&str, &str); 5] = [
+    ("{ rate: 4/m, burst: 2 }", "{ rate: 1000/s, burst: 1000 }"),
+    ("{ rate: 3/m, burst: 3 }", "{ rate: 1000/s, burst: 1000 }"),
+    (
+        "    credentials: huawei\n",
+        "    credentials: huawei\n    limits: { breaker: none }\n",
+    ),
+    (
+        "    limits: { breaker: { status: [500, 502, 504] } }\n",
+        "    limits: { breaker: none }\n",
+    ),
+    ("      breaker: { status: [500, 502, 504] }\n", "      breaker: none\n"),
+];

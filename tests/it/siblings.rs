@@ -91,7 +91,7 @@ async fn a_second_time_and_an_unknown_id_are_told_as_the_vendor_tells_it() {
 
 #[tokio::test]
 async fn what_breaks_on_the_way_is_told_as_for_any_provider() {
-    let rig = Rig::shipped().await;
+    let rig = Rig::unhindered().await;
     for row in rows() {
         for (fault, expected) in [
             ("reset", "502 VENDOR_CONNECTION_LOST"),

@@ -128,38 +128,7 @@ async fn one_connection_serves_many_calls_in_order() {
     rig.stop().await;
 }
 
-/// Targets that no client library would send.
-#[tokio::test]
-async fn raw_bytes_in_the_target() {
-    let rig = Rig::shipped().await;
-    for (target, word) in [
-        // A fragment is no part of a target: what is before it is the task itself.
-        (&b"/tasks/prime/15#x:stop"[..], "405 METHOD_NOT_ALLOWED"),
-        (b"/tasks/prime/15;x=1:stop", "400 INVALID_TARGET"),
-        (b"/tasks/prime/{15}:stop", "400 INVALID_TARGET"),
-        (b"/tasks/prime/`15`:stop", "400 MALFORMED_HTTP"),
-        (b"/tasks/prime/1\xff5:stop", "400 MALFORMED_HTTP"),
-        (b"/tasks/prime/\xc3\xa9:stop", "400 INVALID_TARGET"),
-        (b"/tasks/prime/1 5:stop", "400 MALFORMED_HTTP"),
-        (b"tasks/prime/15:stop", "400 MALFORMED_HTTP"),
-        (b"", "400 MALFORMED_HTTP"),
-    ] {
-        let bytes = [b"POST ", target, b" HTTP/1.1\r\nhost: gate.test\r\nconnection: close\r\n\r\n"].concat();
-        let text = converse(rig.gateway.address(), &bytes).await;
-        let [told] = <[Told; 1]>::try_from(split_answers(&text)).unwrap();
-        told.check(Seen::OnTheWire);
-        assert_eq!(told.word(), word, "{}", String::from_utf8_lossy(target));
-    }
-    let long = format!(
-        "POST /tasks/hss/{}:retry HTTP/1.1\r\nhost: gate.test\r\n\r\n",
-        "a".repeat(1_000_000)
-    );
-    let text = converse(rig.gateway.address(), long.as_bytes()).await;
-    assert_eq!(split_answers(&text)[0].word(), "414 TARGET_TOO_LONG");
-    assert_eq!(rig.simulators.calls("prime").unwrap() + rig.simulators.calls("hss").unwrap(), 0);
-    rig.stop().await;
-}
-
+/// Rows 29 and 30.
 #[tokio::test]
 async fn a_vendor_gets_via_and_credentials_and_nothing_of_the_caller() {
     let rig = Rig::shipped().await;
@@ -290,7 +259,7 @@ async fn a_stop_lets_the_call_under_way_finish() {
     rig.simulators.shutdown().await;
 }
 
-/// A caller that is gone does not take its call along: the vendor has it, and what became of it is counted.
+/// Row 34. A caller that is gone does not take its call along: the vendor has it, and what became of it is counted.
 #[tokio::test]
 async fn a_caller_that_leaves_does_not_undo_its_call() {
     let rig = Rig::shipped().await;
@@ -314,6 +283,7 @@ async fn a_caller_that_leaves_does_not_undo_its_call() {
     rig.simulators.shutdown().await;
 }
 
+/// Row 102.
 #[tokio::test]
 async fn an_endpoint_that_is_another_gateway_is_no_vendor() {
     let other = Rig::shipped().await;

@@ -1,6 +1,8 @@
 //! The built program, as people and their scripts meet it.
 
 mod explained;
+mod lifecycle;
+mod logging;
 mod running;
 
 use taskgate::config::shipped;
@@ -59,6 +61,9 @@ fn what_was_not_meant_is_said_with_the_usage() {
             "expected a duration such as `250ms`, `10s` or `2m`",
         ),
         (&["serve", "--max-in-flight", "0"], "expected a number from 1 to 1000000"),
+        (&["serve", "--max-connections", "0"], "expected a number from 1 to 1000000"),
+        (&["serve", "--idle-timeout", "0s"], "expected more than no time"),
+        (&["serve", "--body-timeout", "soon"], "expected a duration"),
         (&["serve", "--log-format", "xml"], "expected `auto`, `json` or `text`"),
         (&["fly"], "unrecognized subcommand 'fly'"),
         (&["explain", "prime"], "<ID>"),

@@ -145,7 +145,7 @@ async fn nothing_secret_is_logged_even_in_full_detail() {
 async fn a_signal_waits_for_the_calls_under_way_and_a_second_one_does_not() {
     let simulators = Simulators::start(SimulatorOptions::default()).await.unwrap();
     let variables: Vec<_> = simulators.environment().into_iter().collect();
-    for (fault, word, code) in [("latency:300ms", Some("202 accepted"), 0), ("hang", None, 1)] {
+    for (fault, word, code) in [("latency:300ms", Some("202 accepted"), 0), ("hang", None, 143)] {
         simulators.reset();
         simulators.set_fault("dbss", fault.parse().unwrap()).unwrap();
         let mut gateway = Running::start(&with("serve", &[]), &borrowed(&variables));

@@ -35,6 +35,24 @@ fn keys_and_words() {
 "#,
     );
     check(
+        &[("        request:\n", "        repeat: same-key\n        request:\n")],
+        r#"error: routes.yaml:23:17: providers.acme.actions.stop.repeat: `same-key`, but the request has no key
+   |
+23 |         repeat: same-key
+   |                 ^^^^^^^^
+   |
+   = hint: the key is `${call.uuid}`: it is the same each time the request of a call is sent
+"#,
+    );
+    check(
+        &[("        request:\n", "        limited_before_acting: maybe\n        request:\n")],
+        r#"error: routes.yaml:23:32: providers.acme.actions.stop.limited_before_acting: expected `true` or `false`, found the text `maybe`
+   |
+23 |         limited_before_acting: maybe
+   |                                ^^^^^
+"#,
+    );
+    check(
         &[("state: stopping", "state: halting")],
         r#"error: routes.yaml:35:51: providers.acme.actions.stop.reply.outcome[1].state: unknown value `halting`
    |
@@ -122,7 +140,7 @@ error: routes.yaml:12:1: unknown key `xproviders`
 12 | xproviders:
    | ^^^^^^^^^^
    |
-   = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+   = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 "#,
     );
     check(
@@ -231,7 +249,7 @@ fn aliases_are_refused_before_they_grow() {
 2 | a: &a [x, x, x]
   | ^
   |
-  = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+  = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 
 error: routes.yaml:2:4: a[0]: anchor `&a`
   |
@@ -245,7 +263,7 @@ error: routes.yaml:3:1: unknown key `b`
 3 | b: &b [*a, *a, *a]
   | ^
   |
-  = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+  = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 
 error: routes.yaml:3:4: b[0]: anchor `&b`
   |
@@ -280,7 +298,7 @@ error: routes.yaml:4:1: unknown key `c`
 4 | c: [*b, *b, *b]
   | ^
   |
-  = hint: the file has the keys `version`, `providers`, `settings`, `credentials` and `faults`
+  = hint: the file has the keys `version`, `providers`, `settings`, `credentials`, `faults` and `quotas`
 
 error: routes.yaml:4:5: c[0]: alias `*b`
   |

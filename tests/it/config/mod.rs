@@ -1,6 +1,7 @@
 //! Bad routes and the exact text of their faults, as a person sees them.
 
 mod keys;
+mod limits;
 mod places;
 mod templates;
 

@@ -23,6 +23,7 @@ use taskgate::layer::dispatch::Dispatch;
 use taskgate::route::RouteTable;
 use taskgate::stack::{self, Gateway, StackLimits};
 use taskgate::upstream::credentials::Keyring;
+use taskgate::upstream::network::System;
 use taskgate::upstream::policy::ProviderService;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -119,7 +120,7 @@ impl Rig {
     fn new(sources: &Sources, environment: &[(&str, &str)]) -> Self {
         let environment: Environment = environment.iter().copied().collect();
         let table = compile(sources, shipped::ROUTES_FILE, &environment).map_err(text).unwrap().table;
-        let keyring = Keyring::new(&table, "taskgate").unwrap();
+        let keyring = Keyring::new(&table, "taskgate", Arc::new(System)).unwrap();
         let ways = table
             .providers
             .iter()

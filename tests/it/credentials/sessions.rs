@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped;
-use taskgate::gateway::{GatewayOptions, RunningGateway};
+use taskgate::gateway::{GatewayOptions, Reload, RunningGateway};
 use taskgate::server::ServerLimits;
 use taskgate::stack::StackLimits;
 use taskgate::telemetry::metrics;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::super::caller::Caller;
+use super::super::rig::{compiled, shipped_with, start_gateway};
 use super::{CAPTURE, CBT, PASSWORD, Rig, Server, firewall, iam, node, passwords, shown, text, unauthorized};
 
 #[tokio::test]
@@ -311,6 +313,44 @@ async fn a_gateway_that_stops_ends_its_sessions() {
     assert_eq!(node.count("DELETE"), 0);
     gateway.stop().await;
     assert_eq!(node.count("DELETE /zstack/v1/accounts/sessions/session-1"), 1);
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_reload_that_does_not_concern_it_and_no_other() {
+    let node = node("").await;
+    let url = node.url();
+    let table = |password: &str, (from, to): (&str, &str)| {
+        let variables = [
+            ("ZSTACK_ENDPOINT", url.as_str()),
+            ("ZSTACK_ACCOUNT", "a"),
+            ("ZSTACK_PASSWORD", password),
+        ];
+        let environment: Environment = variables.into_iter().collect();
+        compiled(&shipped_with(&[(from, to)]), &environment)
+    };
+    const NOTHING: (&str, &str) = ("version: 1", "version: 1");
+    let mut gateway = start_gateway(&table(PASSWORD, NOTHING)).await;
+    let caller = Caller::new(gateway.address());
+    let calls = async |logins| {
+        assert_eq!(caller.send("POST", CBT, &[], "").await.status, 200);
+        assert_eq!(node.count("/accounts/login"), logins);
+    };
+    let ended = |session: &str| node.count(&format!("DELETE /zstack/v1/accounts/sessions/{session}"));
+    calls(1).await;
+    let other = table(PASSWORD, ("title: Cisco Prime", "title: The Prime"));
+    assert_eq!(gateway.replace(other.table, other.hash).unwrap(), Reload::Applied(Vec::new()));
+    calls(1).await;
+    let other = table("another", NOTHING);
+    let both = ["zstack", "zstack-cdp"].map(str::to_owned).to_vec();
+    assert_eq!(gateway.replace(other.table, other.hash).unwrap(), Reload::Applied(both));
+    calls(2).await;
+    while ended("session-1") == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ended("session-2"), 0);
+    drop(caller);
+    gateway.stop().await;
+    assert_eq!((ended("session-1"), ended("session-2")), (1, 1));
 }
 
 #[tokio::test]

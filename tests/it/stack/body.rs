@@ -177,7 +177,7 @@ async fn a_body_that_does_not_come_ends_at_the_deadline() {
         let begun = Instant::now();
         let told = stage.send(request(ZSTACK, JSON, body)).await;
         assert_eq!(told.word(), "408 REQUEST_TIMEOUT");
-        assert_eq!(begun.elapsed(), StackLimits::default().deadline);
+        assert_eq!(begun.elapsed(), StackLimits::default().admit.body);
     }
     assert!(stage.sent().is_empty());
 }

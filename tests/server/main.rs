@@ -1,5 +1,14 @@
 //! The server on real sockets: one voice whatever arrives, limits, and a clean end.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | here | HTTP/1.1, deadlines, limits, the end |
+//! | `http2` | HTTP/2 frame by frame: what is malformed, floods, streams that are reset |
+//! | `strict` | no head that a strict reader refuses reaches a stage, however a good one is mangled |
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold")]
+
+mod http2;
+mod strict;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,10 +30,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// More than the buffers of two sockets take.
+const LARGE: usize = 64 << 20;
 /// Short, so that a test that waits for it is short as well.
 const TINY: Duration = Duration::from_millis(60);
 
-/// A running server with a service that answers `/ok`, echoes the size of a body, and holds `/hold` until it is let go.
+/// A running server with a service that answers with the path and the size of a body. It holds `/hold` until it is let go, does not
+/// wait for the body of `/early`, and has a lot to say on `/large`.
 struct Server {
     address: SocketAddr,
     shutdown: CancellationToken,
@@ -36,6 +48,8 @@ struct Server {
 struct Observed {
     began: AtomicUsize,
     ended: AtomicUsize,
+    /// Bodies that did not come to their end.
+    broken: AtomicUsize,
     changed: Notify,
     let_go: Notify,
 }
@@ -85,6 +99,20 @@ impl Server {
         rest(&mut socket).await
     }
 
+    /// Sends bytes so many at a time, ends that side, and reads until the server closes.
+    async fn in_pieces(&self, bytes: &[u8], size: usize) -> String {
+        let mut socket = self.connect().await;
+        socket.set_nodelay(true).unwrap();
+        for piece in bytes.chunks(size) {
+            if socket.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let _ = socket.shutdown().await;
+        rest(&mut socket).await
+    }
+
     async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap();
@@ -104,9 +132,20 @@ async fn answer(stage: Arc<Observed>, request: Request<Incoming>) -> Result<Resp
     if path == "/hold" {
         stage.let_go.notified().await;
     }
+    if path == "/early" {
+        drop(request);
+        return Ok(Response::builder()
+            .header("x-request-id", "stage")
+            .body(Full::from("early"))
+            .unwrap());
+    }
     let (status, body) = match request.into_body().collect().await {
+        _ if path == "/large" => (200, "x".repeat(LARGE)),
         Ok(body) => (200, format!("{path} {}", body.to_bytes().len())),
-        Err(_) => (400, r#"{"reason":"MALFORMED_BODY"}"#.to_owned()),
+        Err(_) => {
+            stage.broken.fetch_add(1, Ordering::SeqCst);
+            (400, r#"{"reason":"MALFORMED_BODY"}"#.to_owned())
+        }
     };
     let response = Response::builder()
         .status(status)
@@ -224,8 +263,8 @@ async fn what_the_library_refuses_is_said_in_our_voice() {
         (
             "100 KiB method",
             format!("{} / HTTP/1.1\r\n\r\n", "Y".repeat(100 << 10)).into_bytes(),
-            "414 URI Too Long",
-            Reason::TargetTooLong,
+            "501 Not Implemented",
+            Reason::MethodNotImplemented,
         ),
     ];
     let server = Server::usual().await;
@@ -459,4 +498,132 @@ async fn a_server_that_is_dropped_leaves_nothing_behind() {
     server.stage.wait(&server.stage.began, 1).await;
     server.task.abort();
     assert_eq!(rest(&mut busy).await, "");
+}
+
+/// Row 33: who does not take the answer is cut off and gives back the place.
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_given_up() {
+    let limits = ServerLimits {
+        connections: 1,
+        write: TINY,
+        ..ServerLimits::default()
+    };
+    let server = Server::start(limits, Duration::from_secs(20)).await;
+    let mut deaf = server.connect().await;
+    deaf.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    server.stage.wait(&server.stage.ended, 1).await;
+    // There is one place, and it becomes free without the caller doing anything.
+    while !server
+        .raw(b"GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .starts_with("HTTP/1.1 200 ")
+    {}
+    let mut taken = Vec::new();
+    let _ = deaf.read_to_end(&mut taken).await;
+    assert!(taken.len() < LARGE, "{}", taken.len());
+    server.stop().await;
+}
+
+/// Row 39: those who only sit there take no more places than there are, and make no difference once they have left.
+#[tokio::test]
+async fn idle_connections_take_the_places_that_there_are() {
+    let limits = ServerLimits {
+        connections: 8,
+        ..ServerLimits::default()
+    };
+    let server = Server::start(limits, Duration::from_secs(20)).await;
+    let mut sitting = Vec::new();
+    for _ in 0..8 {
+        let mut socket = server.connect().await;
+        socket.write_all(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut first = [0; 15];
+        socket.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200 OK");
+        sitting.push(socket);
+    }
+    // Some are told, and beyond those that can be told they are closed.
+    let more: Vec<_> = futures_util::future::join_all((0..200).map(|_| async {
+        let mut socket = server.connect().await;
+        let mut bytes = Vec::new();
+        // A connection that is closed at once may be reset.
+        let _ = socket.read_to_end(&mut bytes).await;
+        String::from_utf8(bytes).unwrap()
+    }))
+    .await;
+    for text in &more {
+        if !text.is_empty() {
+            assert_refused("one more", text, "503 Service Unavailable", Reason::Overloaded);
+        }
+    }
+    assert!(more.iter().filter(|text| !text.is_empty()).count() >= 8, "{more:?}");
+    assert_eq!(server.stage.began.load(Ordering::SeqCst), 8);
+    drop(sitting);
+    while !server
+        .raw(b"GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .starts_with("HTTP/1.1 200 ")
+    {}
+    server.stop().await;
+}
+
+/// Row 32: an answer that needs no body does not ask for it, and what was announced is not waited for.
+#[tokio::test]
+async fn an_early_answer_ends_a_connection_whose_body_does_not_come() {
+    let server = Server::usual().await;
+    for expect in ["", "expect: 100-continue\r\n"] {
+        let mut socket = server.connect().await;
+        let head = format!("POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n{expect}\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let text = rest(&mut socket).await;
+        assert!(
+            text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("connection: close\r\n") && text.ends_with("early"),
+            "{text}"
+        );
+    }
+    server.stop().await;
+}
+
+/// Row 33: bodies and heads that begin with the end of the request before have their own time.
+#[tokio::test]
+async fn a_head_that_began_behind_another_request_is_told_as_well() {
+    let limits = ServerLimits {
+        head: TINY,
+        ..ServerLimits::default()
+    };
+    let server = Server::start(limits, Duration::from_secs(20)).await;
+    let text = server.raw(b"GET /ok HTTP/1.1\r\nhost: a\r\n\r\nGET /o").await;
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    assert_refused("second", &text, "408 Request Timeout", Reason::RequestTimeout);
+    server.stop().await;
+}
+
+/// Rows 19 and 22: what the door answers, for every service behind it; the connection lives on.
+#[tokio::test]
+async fn the_door_answers_and_the_connection_goes_on() {
+    let limits = ServerLimits {
+        methods: "GET, OPTIONS",
+        ..ServerLimits::default()
+    };
+    let server = Server::start(limits, Duration::from_secs(20)).await;
+    let text = server
+        .raw(
+            b"GET /ok HTTP/1.1\r\n\r\nOPTIONS * HTTP/1.1\r\nhost: a\r\n\r\nHEAD /ok HTTP/1.1\r\nhost: a,b\r\n\r\n\
+              GET /ok HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        )
+        .await;
+    let statuses: Vec<&str> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["400", "204", "400", "200"], "{text}");
+    let options = text.split("HTTP/1.1 ").nth(2).unwrap();
+    assert!(
+        options.contains("\r\nallow: GET, OPTIONS\r\n") && options.contains("\r\nx-request-id: "),
+        "{text}"
+    );
+    assert!(!options.contains("content-length"), "{text}");
+    assert_eq!(
+        text.matches(r#""reason":"INVALID_HEADER""#).count(),
+        1,
+        "a HEAD is told without content: {text}"
+    );
+    assert_eq!(server.stage.began.load(Ordering::SeqCst), 1);
+    server.stop().await;
 }

@@ -1,0 +1,180 @@
+//! Where one connection hands its requests over: how many are under way, and that each is seen through.
+//!
+//! **Invariants**
+//! - A call that was begun ends, whether its caller is still there or not. The library drops it when a stream of HTTP/2 is
+//!   reset or a connection breaks; it is finished by a task of the server then, which the end of the server waits for.
+//! - In the ordinary case nothing is spawned for that.
+//! - A call that is seen through keeps its place, so that nobody gets more than [`Desk::place`] gives by leaving.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONNECTION, HeaderValue};
+use http_body_util::Full;
+
+use super::Tasks;
+
+/// What becomes of a request.
+pub(super) type Answered = Result<Response<Full<Bytes>>, Infallible>;
+
+/// The desk of one connection.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// A request was taken over, and the first byte of its answer has not been written.
+    busy: AtomicBool,
+    /// Requests so far.
+    requests: AtomicUsize,
+    /// How many of them have arrived to their last byte. Known of HTTP/1.1, where they come and are answered one after the other.
+    whole: AtomicUsize,
+    /// Calls that have not ended.
+    under_way: AtomicUsize,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+            whole: AtomicUsize::new(usize::MAX),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Desk {
+    /// So many requests have arrived to their last byte.
+    pub(super) fn arrived(&self, whole: usize) {
+        self.whole.store(whole, Ordering::Relaxed);
+    }
+
+    /// An answer that comes before the end of its request is the last one: what is left of a body is not read. Who gets it should know.
+    fn close_unless_whole(&self, answer: &mut Answered) {
+        let is_whole = self.requests.load(Ordering::Relaxed) <= self.whole.load(Ordering::Relaxed);
+        if let (Ok(response), false) = (answer, is_whole) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// The head of a request has arrived.
+    pub(super) fn took_over(&self) {
+        self.busy.store(true, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its answer is being written.
+    pub(super) fn answered(&self) {
+        self.busy.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// A place for one call, as long as there are fewer than `most`.
+    pub(super) fn place(self: &Arc<Self>, most: usize) -> Option<Place> {
+        let place = Place(Arc::clone(self));
+        // The place gives back what it has not got as well.
+        (self.under_way.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+
+    /// Returns when nothing was asked and nothing was under way for `long`, and for less than twice as long.
+    pub(super) async fn idle(&self, long: Duration) {
+        loop {
+            let before = self.requests.load(Ordering::Relaxed);
+            tokio::time::sleep(long).await;
+            if self.requests.load(Ordering::Relaxed) == before && self.under_way.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// One call of a connection.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Desk>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The future of a request: an answer that is there, or a call that is seen through.
+pub(super) struct Work<F>
+where
+    F: Future<Output = Answered> + Send + 'static,
+{
+    desk: Arc<Desk>,
+    /// None once it has ended, and while it is being polled: what has panicked is not polled again.
+    rest: Option<Rest<F>>,
+    tasks: Tasks,
+}
+
+enum Rest<F> {
+    Answer(Answered),
+    Call(Pin<Box<F>>, Place),
+}
+
+impl<F> Work<F>
+where
+    F: Future<Output = Answered> + Send + 'static,
+{
+    /// There is nothing to be done.
+    pub(super) fn answer(answer: Response<Full<Bytes>>, desk: Arc<Desk>, tasks: Tasks) -> Self {
+        let rest = Some(Rest::Answer(Ok(answer)));
+        Self { desk, rest, tasks }
+    }
+
+    /// A call, which outlives whoever waits for it.
+    pub(super) fn call(future: F, place: Place, tasks: Tasks) -> Self {
+        let desk = Arc::clone(&place.0);
+        let rest = Some(Rest::Call(Box::pin(future), place));
+        Self { desk, rest, tasks }
+    }
+}
+
+impl<F> Future for Work<F>
+where
+    F: Future<Output = Answered> + Send + 'static,
+{
+    type Output = Answered;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+        let this = self.get_mut();
+        let mut answer = match this.rest.take() {
+            None => return Poll::Pending,
+            Some(Rest::Answer(answer)) => answer,
+            Some(Rest::Call(mut future, place)) => match future.as_mut().poll(cx) {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => {
+                    this.rest = Some(Rest::Call(future, place));
+                    return Poll::Pending;
+                }
+            },
+        };
+        this.desk.close_unless_whole(&mut answer);
+        Poll::Ready(answer)
+    }
+}
+
+impl<F> Drop for Work<F>
+where
+    F: Future<Output = Answered> + Send + 'static,
+{
+    fn drop(&mut self) {
+        if let Some(Rest::Call(future, place)) = self.rest.take() {
+            self.tasks.see_through(async move {
+                // Log and metrics have it; there is nobody left to tell.
+                let _ = future.await;
+                drop(place);
+            });
+        }
+    }
+}
