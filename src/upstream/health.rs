@@ -1,6 +1,6 @@
 //! What people want to know of a provider: when it last answered and failed, and how many calls it gets.
 //!
-//! **Shape**: [`Health`] takes notes; [`Gates`] are the gates of all providers, and `status` the document of one for `/status`:
+//! **Shape**: `Health` takes notes; [`Gates`] are the gates of all providers, and `status` the document of one for `/status`:
 //! `{"in_flight":1,"in_flight_limit":16,"queued":0,…,"breaker":{"state":"closed","since":"…"}}`.
 //!
 //! **Invariants**: constant memory; nothing in it decides anything.

@@ -179,7 +179,12 @@ fn table(scheme: Scheme) -> Arc<RouteTable> {
 
 fn compiled(scheme: Scheme) -> Arc<RouteTable> {
     let shipped = shipped::sources();
-    let routes = shipped.read(ROUTES_FILE).unwrap() + include_str!("own.yaml");
+    let mut routes = shipped.read(ROUTES_FILE).unwrap() + include_str!("own.yaml");
+    // Few calls a minute, and tokens that live for seconds as only these do: no call would find a turn and a token at the same time.
+    for scarce in ["{ rate: 4/m, burst: 2 }", "{ rate: 3/m, burst: 3 }"] {
+        assert!(routes.contains(scarce), "`{scarce}` is not there");
+        routes = routes.replace(scarce, "{ rate: 1000/s, burst: 1000 }");
+    }
     let schemas = shipped.list("schemas");
     let schemas = schemas.iter().map(|path| (path.clone(), shipped.read(path).unwrap()));
     let own = [
