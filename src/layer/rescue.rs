@@ -1,19 +1,14 @@
-//! Rescue: whatever comes from below, a success, an error, a foreign tower error or a panic, becomes one [`Spoken`] answer.
+//! Rescue: whatever comes from below, a success, an error or a panic, becomes one [`Spoken`] answer.
 //!
-//! **Invariants**: below this layer services fail, above it they do not, so the server never drops a connection over an
-//! error. Foreign errors are recognised here and nowhere else.
+//! **Invariants**: below this stage calls fail, above it they do not, so the server never drops a connection over an error.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{Request, Uri};
-use tower::load_shed::error::Overloaded;
-use tower::{BoxError, Layer, Service};
 
-use super::{BoxFuture, CallContext, Completed, Failed, Trail};
+use super::{CallContext, Completed, Failed, Stage, Trail};
 use crate::model::answer::Outcome;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -35,63 +30,41 @@ pub struct Spoken {
     pub trail: Trail,
 }
 
-/// Makes [`Rescue`].
-#[derive(Clone, Debug, Default)]
-pub struct RescueLayer;
-
-impl<S> Layer<S> for RescueLayer {
-    type Service = Rescue<S>;
-
-    fn layer(&self, inner: S) -> Rescue<S> {
-        Rescue { inner }
-    }
-}
-
 /// The stage.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Rescue<S> {
     inner: S,
 }
 
-impl<S, B> Service<(CallContext, Request<B>)> for Rescue<S>
-where
-    S: Service<(CallContext, Request<B>), Response = Completed, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
-{
-    type Response = Spoken;
-    type Error = Infallible;
-    type Future = BoxFuture<Spoken, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Readiness below is load shedding, which is always ready; its error would be one of `call` as well.
-        Poll::Ready(Ok(()))
+impl<S> Rescue<S> {
+    /// Around what may fail.
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        Self { inner }
     }
+}
 
-    fn call(&mut self, (context, request): (CallContext, Request<B>)) -> Self::Future {
-        let mut inner = self.inner.clone();
-        let instance = instance(request.uri());
-        let request_id = std::sync::Arc::clone(&context.request_id);
-        Box::pin(async move {
-            let below = async move {
-                std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
-                inner.call((context, request)).await
-            };
-            let result = match AssertUnwindSafe(below).catch_unwind().await {
-                Ok(result) => result,
-                Err(panic) => {
-                    let failed = Failed {
-                        error: panicked(panic.as_ref()),
-                        trail: Trail::default(),
-                    };
-                    return Ok(complain(failed, &instance, &request_id));
-                }
-            };
-            Ok(match result {
-                Ok(completed) => speak(completed, &request_id),
-                Err(error) => complain(recognise(error), &instance, &request_id),
-            })
-        })
+impl<S, B> Stage<Request<B>> for Rescue<S>
+where
+    S: Stage<Request<B>, Done = Completed, Failed = Box<Failed>>,
+    B: Send,
+{
+    type Done = Spoken;
+    type Failed = Infallible;
+
+    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Spoken, Infallible> {
+        // Shares the bytes of the head.
+        let uri = request.uri().clone();
+        let below = self.inner.run(context, request);
+        let failed = match AssertUnwindSafe(below).catch_unwind().await {
+            Ok(Ok(completed)) => return Ok(speak(completed, &context.request_id)),
+            Ok(Err(failed)) => *failed,
+            Err(panic) => Failed {
+                error: panicked(panic.as_ref()),
+                trail: Trail::default(),
+            },
+        };
+        Ok(complain(failed, &instance(&uri), &context.request_id))
     }
 }
 
@@ -109,7 +82,7 @@ fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
         document: answer.to_document(provider, trail.id.as_deref().unwrap_or_default(), action, request_id),
         error: None,
         outcome: answer.success.outcome(),
-        vendor: Some((answer.vendor_status, answer.vendor_request_id.clone())),
+        vendor: Some((answer.vendor_status, answer.vendor_request_id)),
         trail,
     }
 }
@@ -127,25 +100,6 @@ fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -
     }
 }
 
-/// A foreign error by its type; an unknown one is a bug of ours and says so.
-fn recognise(error: BoxError) -> Failed {
-    let error = match error.downcast::<Box<Failed>>() {
-        Ok(failed) => return **failed,
-        Err(error) => error,
-    };
-    let error = if error.is::<Overloaded>() {
-        GatewayError::new(Reason::Overloaded, "taskgate serves as many calls as it can; nothing was done")
-            .with_retry_after(OVERLOAD_RETRY_AFTER)
-    } else {
-        GatewayError::new(Reason::Internal, "something broke inside taskgate; the action may have happened")
-            .with_internal(error.to_string())
-    };
-    Failed {
-        error,
-        trail: Trail::default(),
-    }
-}
-
 fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
     let text = panic
         .downcast_ref::<&str>()
@@ -155,7 +109,5 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
         .with_internal(format!("panic: {}", text.unwrap_or("no text")))
 }
 
-/// Calls take milliseconds to seconds: a second later there is room again.
-const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// `instance` repeats the caller's path; a path that is refused for its length is not repeated in full.
 const MAX_INSTANCE_CHARS: usize = 512;

@@ -34,6 +34,8 @@ pub struct FaultTable {
     pub families: Vec<CodeFamily>,
     /// Does the table read plain text? Otherwise a text answer of an error is not readable.
     pub reads_text: bool,
+    /// Does it read what is fresh for each call?
+    pub reads_call: bool,
 }
 
 /// One rule of a fault table.

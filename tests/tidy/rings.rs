@@ -140,6 +140,7 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
             "src/gateway.rs",
             "src/simulate/",
             "src/telemetry/metrics.rs",
+            "src/telemetry/stamp.rs",
             "src/upstream/credentials.rs",
             "src/upstream/health.rs",
             "src/upstream/login.rs",
