@@ -324,7 +324,8 @@ where
     let mut all = Vec::new();
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let frame = frame.map_err(|error| {
-            GatewayError::new(Reason::MalformedBody, "the request body ended before it was complete").with_internal(error.into().to_string())
+            GatewayError::new(Reason::MalformedBody, "the request body ended before it was complete")
+                .with_internal(error.into().to_string())
         })?;
         // Trailers say nothing that is asked for.
         let Ok(piece) = frame.into_data() else { continue };
@@ -426,10 +427,10 @@ mod tests {
     fn only_named_headers_are_handed_on_and_stay_secret() {
         let names = HashSet::from([HeaderName::from_static("x-auth-token"), HeaderName::from_static("x-other")]);
         let mut headers = HeaderMap::new();
-        headers.insert("x-auth-token", http::HeaderValue::from_static("the-callers"));
-        headers.insert("x-other", http::HeaderValue::from_static("hop-by-hop"));
-        headers.insert("authorization", http::HeaderValue::from_static("not-named"));
-        headers.insert(CONNECTION, http::HeaderValue::from_static("close, X-Other"));
+        headers.insert("x-auth-token", HeaderValue::from_static("the-callers"));
+        headers.insert("x-other", HeaderValue::from_static("hop-by-hop"));
+        headers.insert("authorization", HeaderValue::from_static("not-named"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close, X-Other"));
         let passed = passed(&headers, &names);
         assert_eq!(passed.len(), 1);
         assert_eq!(passed["x-auth-token"], "the-callers");
@@ -440,7 +441,7 @@ mod tests {
     fn loops_are_seen_by_our_name_only() {
         let headers = |via: &'static str| {
             let mut headers = HeaderMap::new();
-            headers.insert(VIA, http::HeaderValue::from_static(via));
+            headers.insert(VIA, HeaderValue::from_static(via));
             headers
         };
         for (via, passes) in [

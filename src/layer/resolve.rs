@@ -23,7 +23,10 @@ impl<S> Resolve<S> {
     /// Resolves by this table.
     #[must_use]
     pub fn new(table: Arc<RouteTable>, inner: S) -> Self {
-        let looks = table.providers.values().filter_map(|provider| provider.task.as_ref().map(|task| &task.route));
+        let looks = table
+            .providers
+            .values()
+            .filter_map(|provider| provider.task.as_ref().map(|task| &task.route));
         let routes = table.providers.values().flat_map(|provider| provider.actions.values()).chain(looks);
         let meters = routes.map(|route| (address(route), Arc::new(RequestMeter::new(&route.provider, &route.action))));
         Self {

@@ -122,7 +122,9 @@ impl RequestMeter {
 
     /// A request was answered, with `reason` unless it succeeded.
     pub fn ended(&self, outcome: Outcome, reason: Option<Reason>, elapsed: Duration) {
-        let handles = self.used.get_or_init(|| Box::new(RequestHandles::new(&self.provider, &self.action)));
+        let handles = self
+            .used
+            .get_or_init(|| Box::new(RequestHandles::new(&self.provider, &self.action)));
         let kept = match (outcome, reason) {
             (Outcome::Done, None) => Some(&handles.done),
             (Outcome::Accepted, None) => Some(&handles.accepted),
@@ -195,8 +197,7 @@ impl ProviderMeter {
 
     /// An attempt at a call to the vendor ended, in whatever way.
     pub fn call_ended(&self, action: &str, elapsed: Duration) {
-        let duration =
-            || histogram!(Metric::VendorDuration.name(), "provider" => self.provider.clone(), "action" => action.to_owned());
+        let duration = || histogram!(Metric::VendorDuration.name(), "provider" => self.provider.clone(), "action" => action.to_owned());
         for place in &self.durations {
             let (known, kept) = place.get_or_init(|| (action.to_owned(), duration()));
             if known == action {

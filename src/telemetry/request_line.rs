@@ -12,8 +12,16 @@ use super::stamp;
 pub(super) fn write(line: &mut Vec<u8>, record: &RequestRecord<'_>) {
     line.extend_from_slice(b"{\"timestamp\":\"");
     stamp::write(line);
-    text(line, "\",\"level\":\"INFO\",\"message\":\"request\",\"request_id\":\"", record.request_id);
-    for (key, value) in [(",\"provider\":\"", record.provider), (",\"action\":\"", record.action), (",\"id\":\"", record.id)] {
+    text(
+        line,
+        "\",\"level\":\"INFO\",\"message\":\"request\",\"request_id\":\"",
+        record.request_id,
+    );
+    for (key, value) in [
+        (",\"provider\":\"", record.provider),
+        (",\"action\":\"", record.action),
+        (",\"id\":\"", record.id),
+    ] {
         optional(line, key, value);
     }
     text(line, ",\"outcome\":\"", record.outcome);
@@ -158,7 +166,24 @@ mod tests {
 
     #[test]
     fn every_duration_is_written_as_the_formatter_does() {
-        let borders = [0, 1, 9, 10, 99, 100, 101, 110, 999, 1000, 1001, 1010, 1100, 60_000_000, 86_400_000_001, 999_999_999_999];
+        let borders = [
+            0,
+            1,
+            9,
+            10,
+            99,
+            100,
+            101,
+            110,
+            999,
+            1000,
+            1001,
+            1010,
+            1100,
+            60_000_000,
+            86_400_000_001,
+            999_999_999_999,
+        ];
         for micros in (0..3000).step_by(7).chain(borders) {
             check(&RequestRecord {
                 duration: Duration::from_micros(micros),

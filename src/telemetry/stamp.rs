@@ -80,10 +80,7 @@ mod tests {
             assert_eq!(text.len(), "2026-11-21T14:52:19.123456Z".len(), "{text}");
             let written: Timestamp = text.parse().unwrap();
             let cut = |time: Timestamp| time.as_microsecond();
-            assert!(
-                (cut(before)..=cut(Timestamp::now())).contains(&cut(written)),
-                "{text}, {before}"
-            );
+            assert!((cut(before)..=cut(Timestamp::now())).contains(&cut(written)), "{text}, {before}");
         }
     }
 
