@@ -4,12 +4,13 @@
 //! observe      request id, deadline, log line, metrics; sees every final answer
 //!  rescue      errors and panics become answers; below: fails, above: never
 //!   shed       calls in flight over all providers; one more is refused at once, before a body is read
-//!    admit     http::Request -> TaskCall: head, size, media type, JSON
-//!     resolve      TaskCall -> RoutedCall: provider and route
-//!      validate    RoutedCall -> ValidCall: id, defaults, schema
-//!       pursue    ValidCall -> errands, one after the other: look, act, follow; back: Completed
-//!        translate Errand -> Outbound; back: Exchange -> its report
-//!         dispatch Outbound -> the provider's own way
+//!    admit     http::Request -> Asked: head, size, media type, JSON
+//!     fork         Asked -> TaskCall, or one of the calls over many; back: Reply
+//!      resolve     TaskCall -> RoutedCall: provider and route
+//!       validate   RoutedCall -> ValidCall: id, defaults, schema
+//!        pursue    ValidCall -> errands, one after the other: look, act, follow; back: Completed
+//!         translate Errand -> Outbound; back: Exchange -> its report
+//!          dispatch Outbound -> the provider's own way
 //! ```
 //!
 //! Each stage owns the one behind it and says by its types what that one takes and gives; at both ends stands a `tower::Service`.
@@ -26,6 +27,7 @@ use http_body_util::Full;
 use tower::Service;
 
 use crate::layer::admit::{Admit, AdmitLimits};
+use crate::layer::fork::Fork;
 use crate::layer::hub::{Hub, Pace};
 use crate::layer::observe::Observe;
 use crate::layer::pursue::Pursue;
@@ -153,6 +155,7 @@ impl Frame {
         let stages = Pursue::new(Arc::clone(hub), stages);
         let stages = Validate::new(stages);
         let stages = Resolve::new(Arc::clone(&table), stages);
+        let stages = Fork::new(stages);
         let stages = Admit::new(limits.admit.clone(), Arc::clone(&table.passthrough), stages);
         // Before a body is read: a refused call costs next to nothing.
         let stages = Shed::new(Arc::clone(room), stages);

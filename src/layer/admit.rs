@@ -1,4 +1,4 @@
-//! Admit: HTTP request -> [`TaskCall`], or why not. The only stage that sees the caller's headers and body bytes.
+//! Admit: HTTP request -> [`Asked`], or why not. The only stage that sees the caller's headers and body bytes.
 //!
 //! **Invariants**: everything about the head is decided before a byte of the body is read; the body is read once, within a
 //! size and a time; nothing that the caller says is ignored in silence.
@@ -15,12 +15,13 @@ use http::{HeaderMap, Method, Request};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{CallContext, Completed, Failed, Stage, prefer};
+use super::{CallContext, Failed, Reply, Stage, prefer};
 use crate::codec::{Limits, json};
-use crate::model::call::TaskCall;
+use crate::model::call::{Asked, BatchCall, OperationCall, TaskCall};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
-use crate::{path, query};
+use crate::path::{self, Target};
+use crate::query;
 
 /// What a request may be.
 #[derive(Clone, Debug)]
@@ -74,31 +75,49 @@ impl<S> Admit<S> {
 
 impl<S, B> Stage<Request<B>> for Admit<S>
 where
-    S: Stage<TaskCall, Done = Completed, Failed = Box<Failed>>,
+    S: Stage<Asked, Done = Reply, Failed = Box<Failed>>,
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    type Done = Completed;
+    type Done = Reply;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Completed, Box<Failed>> {
+    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Reply, Box<Failed>> {
         let limits = &self.limits;
         let (head, body) = request.into_parts();
         let fields = Fields::read(&head.headers);
-        let path = check_head(&head, &fields, limits)?;
+        let target = check_head(&head, &fields, limits)?;
         let bytes = read_body(body, &fields, limits, context.deadline).await?;
-        let body = match path.action {
-            None if !bytes.is_empty() => return Err(GatewayError::new(Reason::MalformedBody, "a look at a task has no body").into()),
-            _ => parse_body(&bytes, &fields)?,
+        let acts = acts(&target);
+        if !acts && !bytes.is_empty() {
+            return Err(GatewayError::new(Reason::MalformedBody, "a look has no body").into());
+        }
+        let body = if acts { parse_body(&bytes, &fields)? } else { Map::new() };
+        let wait = if fields.prefers { prefer::wait(&head.headers) } else { None };
+        let asked = match target {
+            Target::Task(path) => Asked::Task(TaskCall {
+                query: match head.uri.query() {
+                    Some(query) if !acts => query::parse(query)?,
+                    _ => Vec::new(),
+                },
+                wait: wait.filter(|_| acts),
+                provider: path.provider,
+                id: path.id,
+                action: path.action,
+                body,
+            }),
+            Target::Batch(path) => Asked::Batch(BatchCall {
+                provider: path.provider,
+                action: path.action,
+                body,
+                wait,
+            }),
+            Target::Operation(token) => Asked::Operation(OperationCall { token, wait }),
         };
-        let query = match head.uri.query() {
-            Some(query) if path.action.is_none() => query::parse(query)?,
-            _ => Vec::new(),
-        };
-        let wait = if fields.prefers && path.action.is_some() {
-            prefer::wait(&head.headers)
-        } else {
-            None
+        let wait = match &asked {
+            Asked::Task(TaskCall { wait, .. }) | Asked::Batch(BatchCall { wait, .. }) | Asked::Operation(OperationCall { wait, .. }) => {
+                *wait
+            }
         };
         let mut context = context.clone();
         // A caller who wants to wait has more time for the answer, not for the request.
@@ -106,16 +125,8 @@ where
         if !self.passthrough.is_empty() {
             context.credentials.passed = Arc::new(passed(&head.headers, &self.passthrough));
         }
-        let call = TaskCall {
-            provider: path.provider,
-            id: path.id,
-            action: path.action,
-            body,
-            query,
-            wait,
-        };
         drop(head);
-        self.inner.run(&context, call).await
+        self.inner.run(&context, asked).await
     }
 }
 
@@ -178,7 +189,7 @@ fn passed(headers: &HeaderMap, names: &HashSet<HeaderName>) -> HeaderMap {
     passed
 }
 
-fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<path::TaskPath, GatewayError> {
+fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<Target, GatewayError> {
     let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target_bytes > limits.max_target_bytes {
         let detail = format!("the request target has more than {} bytes", limits.max_target_bytes);
@@ -199,21 +210,23 @@ fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLi
     if fields.has_come_via {
         check_loop(&head.headers, &limits.via)?;
     }
-    let path = path::parse(head.uri.path())?;
-    let (allowed, allow, detail): (&[Method], _, _) = match &path.action {
-        Some(_) => (&[Method::POST], "POST", "an action on a task is a POST"),
-        None => (
+    let target = path::target(head.uri.path())?;
+    let (allowed, allow, detail): (&[Method], _, _) = match &target {
+        Target::Task(path::TaskPath { action: None, .. }) => (
             &[Method::GET, Method::HEAD],
             "GET, HEAD",
             "a look at a task is a GET; an action has its verb after a colon",
         ),
+        Target::Operation(_) => (&[Method::GET, Method::HEAD], "GET, HEAD", "a look at an operation is a GET"),
+        Target::Task(_) | Target::Batch(_) => (&[Method::POST], "POST", "an action is a POST"),
     };
     if !allowed.contains(&head.method) {
         let mut error = GatewayError::new(Reason::MethodNotAllowed, detail);
         error.allow = Some(allow);
         return Err(error);
     }
-    if let Some(query) = head.uri.query().filter(|_| path.action.is_some()) {
+    let is_look = matches!(&target, Target::Task(path) if path.action.is_none());
+    if let Some(query) = head.uri.query().filter(|_| !is_look) {
         let name = query.split(['&', '=']).next().unwrap_or_default();
         let known_shape = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let detail = if known_shape {
@@ -226,7 +239,16 @@ fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLi
     check_promises(fields)?;
     check_expectation(fields)?;
     check_coding(fields)?;
-    Ok(path)
+    Ok(target)
+}
+
+/// Does it act, or only look?
+fn acts(target: &Target) -> bool {
+    match target {
+        Target::Task(path) => path.action.is_some(),
+        Target::Batch(_) => true,
+        Target::Operation(_) => false,
+    }
 }
 
 /// What a caller would rely on, and what is not kept here, is refused rather than ignored.

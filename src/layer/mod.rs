@@ -25,6 +25,7 @@ use crate::telemetry::metrics::RequestMeter;
 pub mod admit;
 pub mod dispatch;
 pub mod errand;
+pub mod fork;
 pub mod hub;
 pub mod observe;
 pub mod prefer;
@@ -188,6 +189,22 @@ pub struct Completed {
     pub answer: Answer,
     /// What was called.
     pub trail: Trail,
+}
+
+/// What goes back through the stages in front of the tasks'.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
+pub enum Reply {
+    /// A call that succeeded, to be put into words.
+    Completed(Completed),
+    /// Words already: of many calls, or of one that was answered before.
+    Spoken(Box<rescue::Spoken>),
+}
+
+impl From<Completed> for Reply {
+    fn from(completed: Completed) -> Self {
+        Self::Completed(completed)
+    }
 }
 
 /// What is known of a call for its log line and metrics, whether it succeeded or not.

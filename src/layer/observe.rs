@@ -130,6 +130,7 @@ fn to_http(spoken: Spoken, request_id: &str) -> Response<Full<Bytes>> {
     if let Some(error) = &spoken.error {
         add_error_headers(headers, error);
     }
+    headers.extend(spoken.headers);
     response
 }
 
@@ -176,6 +177,7 @@ pub fn problem_response(error: &GatewayError, instance: &str, request_id: &str) 
         error: Some(error.clone()),
         vendor: None,
         trail: super::Trail::default(),
+        headers: Vec::new(),
     };
     to_http(spoken, request_id)
 }

@@ -6,9 +6,9 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use http::{Request, Uri};
+use http::{HeaderName, HeaderValue, Request, Uri};
 
-use super::{CallContext, Completed, Failed, Stage, Trail};
+use super::{CallContext, Completed, Failed, Reply, Stage, Trail};
 use crate::model::answer::Outcome;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -28,6 +28,8 @@ pub struct Spoken {
     pub vendor: Option<(u16, Option<String>)>,
     /// What was called.
     pub trail: Trail,
+    /// Headers of this answer besides those that every answer has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The stage.
@@ -46,7 +48,7 @@ impl<S> Rescue<S> {
 
 impl<S, B> Stage<Request<B>> for Rescue<S>
 where
-    S: Stage<Request<B>, Done = Completed, Failed = Box<Failed>>,
+    S: Stage<Request<B>, Done = Reply, Failed = Box<Failed>>,
     B: Send,
 {
     type Done = Spoken;
@@ -57,7 +59,8 @@ where
         let uri = request.uri().clone();
         let below = self.inner.run(context, request);
         let failed = match AssertUnwindSafe(below).catch_unwind().await {
-            Ok(Ok(completed)) => return Ok(speak(completed, &context.request_id)),
+            Ok(Ok(Reply::Completed(completed))) => return Ok(speak(completed, &context.request_id)),
+            Ok(Ok(Reply::Spoken(spoken))) => return Ok(*spoken),
             Ok(Err(failed)) => *failed,
             Err(panic) => Failed {
                 error: panicked(panic.as_ref()),
@@ -73,7 +76,8 @@ pub(crate) fn instance(uri: &Uri) -> String {
     uri.path().chars().take(MAX_INSTANCE_CHARS).collect()
 }
 
-fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
+/// What is said of a call that succeeded.
+pub(crate) fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
     let route = trail.route.as_deref();
     let provider = route.map_or("", |route| route.provider.as_str());
     let action = route.filter(|route| !route.is_look()).map(|route| route.action.as_str());
@@ -84,10 +88,12 @@ fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
         outcome: answer.success.outcome(),
         vendor: Some((answer.vendor_status, answer.vendor_request_id)),
         trail,
+        headers: Vec::new(),
     }
 }
 
-fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -> Spoken {
+/// What is said of a call that did not succeed.
+pub(crate) fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -> Spoken {
     let facts = error.reason.facts();
     let provider = trail.route.as_ref().map(|route| route.provider.as_str());
     Spoken {
@@ -97,6 +103,7 @@ fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -
         vendor: error.vendor.as_ref().map(|vendor| (vendor.status, vendor.request_id.clone())),
         error: Some(error),
         trail,
+        headers: Vec::new(),
     }
 }
 

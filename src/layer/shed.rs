@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::{CallContext, Completed, Failed, Stage};
+use super::{CallContext, Failed, Reply, Stage};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 
@@ -68,13 +68,13 @@ impl<S> Shed<S> {
 
 impl<S, B> Stage<Request<B>> for Shed<S>
 where
-    S: Stage<Request<B>, Done = Completed, Failed = Box<Failed>>,
+    S: Stage<Request<B>, Done = Reply, Failed = Box<Failed>>,
     B: Send,
 {
-    type Done = Completed;
+    type Done = Reply;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Completed, Box<Failed>> {
+    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Reply, Box<Failed>> {
         let Some(_place) = self.room.enter() else {
             let detail = "taskgate serves as many calls as it can; nothing was done";
             return Err(GatewayError::new(Reason::Overloaded, detail).with_retry_after(RETRY_AFTER).into());
