@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use serde_json::json;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
@@ -21,6 +20,7 @@ use super::{BoxFuture, CallContext, Completed, CredentialUse, Exchange, Failed, 
 use crate::mapping::job::{JobReading, JobRules};
 use crate::mapping::look::{Settled, Settles, Sighting, values_for_look};
 use crate::mapping::reply::Reading;
+use crate::mapping::request::Fresh;
 use crate::model::answer::{Answer, Success, TaskState};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -268,7 +268,7 @@ where
                 Ok(Ok(JobReading::Expired(_))) if !renewed => {
                     // The job never got past the session, so the action was not carried out: once more, as a new call.
                     renewed = true;
-                    self.call.values.call = json!({ "uuid": uuid::Uuid::new_v4().simple().to_string() });
+                    self.call.values.call = Fresh::new(&uuid::Uuid::new_v4().simple().to_string());
                     let (answer, next) = self.send(CredentialUse::Renewed).await?;
                     match (answer.success, next) {
                         (Success::Accepted, Some(next)) => job = next,

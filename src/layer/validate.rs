@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower::{Layer, Service};
 
 use super::{BoxFuture, Completed, Failed, RoutedCall, Staged, ValidCall};
-use crate::mapping::validate::validate;
+use crate::mapping::validate::validate_taking;
 
 /// Makes [`Validate`].
 #[derive(Clone, Debug, Default)]
@@ -39,9 +39,9 @@ where
     }
 
     fn call(&mut self, Staged { context, call }: Staged<RoutedCall>) -> Self::Future {
-        let RoutedCall { call, provider, route } = call;
+        let RoutedCall { mut call, provider, route } = call;
         let uuid = uuid::Uuid::new_v4().simple().to_string();
-        match validate(&call, &provider, &route, &uuid) {
+        match validate_taking(&mut call, &provider, &route, &uuid) {
             Ok(values) => Box::pin(self.inner.call(Staged {
                 context,
                 call: ValidCall {
