@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
-use crate::mapping::request::{CallValues, RequestTemplate};
+use crate::mapping::request::{CallValues, Fresh, RequestTemplate};
 use crate::model::call::UpstreamReply;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -225,7 +225,7 @@ impl Route {
         let nobody = CallValues {
             id: Value::Null,
             body: Map::new(),
-            call: Value::Null,
+            call: Fresh::unknown(),
             settings: Arc::clone(&self.settings),
         };
         self.reply.normalize(&nobody, "", reply).result.err()

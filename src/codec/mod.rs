@@ -16,6 +16,7 @@ pub mod shape;
 pub mod tree;
 pub mod xml;
 
+mod json_read;
 mod number;
 mod shape_schema;
 mod xml_chars;

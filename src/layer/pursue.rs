@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -20,6 +19,7 @@ use super::{CallContext, Completed, CredentialUse, Exchange, Failed, Outbound, S
 use crate::mapping::job::{JobReading, JobRules};
 use crate::mapping::look::{Settled, Settles, Sighting, values_for_look};
 use crate::mapping::reply::Reading;
+use crate::mapping::request::Fresh;
 use crate::model::answer::{Answer, Success, TaskState};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -242,7 +242,7 @@ where
                 Ok(Ok(JobReading::Expired(_))) if !renewed => {
                     // The job never got past the session, so the action was not carried out: once more, as a new call.
                     renewed = true;
-                    self.call.values.call = json!({ "uuid": uuid::Uuid::new_v4().simple().to_string() });
+                    self.call.values.call = Fresh::new(&uuid::Uuid::new_v4().simple().to_string());
                     let (answer, next) = self.send(CredentialUse::Renewed).await?;
                     match (answer.success, next) {
                         (Success::Accepted, Some(next)) => job = next,

@@ -1,10 +1,10 @@
 //! Validate: [`RoutedCall`] -> [`ValidCall`]: id, defaults and schema.
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{CallContext, Completed, Failed, RoutedCall, Stage, ValidCall};
-use crate::mapping::validate::validate;
+use crate::mapping::request::Fresh;
+use crate::mapping::validate::validate_taking;
 
 /// The stage.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ where
     type Done = Completed;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, RoutedCall { call, provider, route }: RoutedCall) -> Result<Completed, Box<Failed>> {
+    async fn run(&self, context: &CallContext, RoutedCall { mut call, provider, route }: RoutedCall) -> Result<Completed, Box<Failed>> {
         // It may be a key that the vendor tells calls apart by, so its chance is the operating system's; that is asked where a route has it.
         let uuid = route.reads_call.then(|| Uuid::new_v4().simple().to_string());
-        let mut values = validate(&call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
+        let mut values = validate_taking(&mut call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
         if uuid.is_none() {
-            values.call = Value::Null;
+            values.call = Fresh::unknown();
         }
         let call = ValidCall {
             id: call.id,
