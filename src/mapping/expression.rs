@@ -58,6 +58,24 @@ impl<'a> Bindings<'a> {
         self
     }
 
+    /// The same names and one more, whose value changes from item to item.
+    pub(super) fn over_items<'i>(&self, name: &'i str) -> Bindings<'i>
+    where
+        'a: 'i,
+    {
+        let mut names = Vec::with_capacity(self.names.len() + 1);
+        names.extend_from_slice(&self.names);
+        names.push((name, Bound::Value(&Value::Null)));
+        Bindings { names }
+    }
+
+    /// Gives the last name another value.
+    pub(super) fn set_item(&mut self, item: &'a Value) {
+        if let Some((_, bound)) = self.names.last_mut() {
+            *bound = Bound::Value(item);
+        }
+    }
+
     /// Adds what is fresh for each call under a name.
     #[must_use]
     pub(super) fn with_fresh(mut self, name: &'a str, fresh: &'a Fresh) -> Self {
@@ -772,6 +790,7 @@ mod tests {
             ("body.location.split('/')[size(body.location.split('/')) - 1]", Some(json!("5ca9"))),
             ("body.result + ', ' + body.error.code", Some(json!("SUCCESS, ID.1001"))),
             ("!('x' in body)", Some(json!(true))),
+            ("body.list.exists(item, has(item.id) && item.id == id)", Some(json!(true))),
             ("body.missing == 1", None),
         ] {
             let Expression::Cel(cel) = Expression::parse(source).unwrap() else {
