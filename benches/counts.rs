@@ -32,7 +32,7 @@ use serde_json::Map;
 use taskgate::codec::{Limits, json, xml};
 use taskgate::mapping::reply::ReplyBody;
 use taskgate::mapping::request::BodyTemplate;
-use taskgate::mapping::validate::validate;
+use taskgate::mapping::validate::{validate, validate_taking};
 use taskgate::model::call::TaskCall;
 use taskgate::path;
 use taskgate::stack::{self, Gateway, StackLimits};
@@ -182,14 +182,14 @@ fn translation(counter: &Counter, fed: &Fed) {
             Some(serde_json::Value::Object(members)) => members,
             _ => Map::new(),
         };
-        let call = TaskCall {
+        let mut call = TaskCall {
             provider: fed.call.provider.clone(),
             id: fed.call.id.clone(),
             action: fed.call.action.clone(),
             body,
             ..TaskCall::default()
         };
-        let values = validate(&call, &fed.provider, &fed.route, feed::UUID).unwrap();
+        let values = validate_taking(&mut call, &fed.provider, &fed.route, feed::UUID).unwrap();
         black_box(fed.route.request.render(&values.bindings()).unwrap());
         let reading = fed.route.reply.normalize(&values, &call.id, black_box(&fed.exchange.reply));
         reading
