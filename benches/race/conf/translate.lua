@@ -53,6 +53,7 @@ else
     message = texts[listed .. "message"] or cjson.null
 end
 
+-- It writes `\/` for a slash, which means the same.
 local answer = cjson.encode({
     task = "tasks/" .. provider .. "/" .. id,
     provider = provider,
@@ -66,7 +67,7 @@ local answer = cjson.encode({
     updated_at = cjson.null,
     operation = cjson.null,
     vendor = { status = reply.status, request_id = reply.header["X-Request-Id"] or cjson.null },
-}):gsub("\\/", "/")
+})
 ngx.status = 202
 ngx.header["Content-Type"] = "application/json"
 ngx.header["Content-Length"] = #answer
