@@ -66,7 +66,8 @@ def goals(measured, peers, routes):
             what = f"{connections:,} connections" if connections else "idle"
             rows.append([f"resident memory, {what}, MB", f"{own:.0f}", f"<= {goal}", held(own, goal), beside(of, peers, None, lambda size: f"{size:.0f}")])
     for key, what, goal in (("few", "5 vendors", 100), ("many", f"{routes:,} routes", 1000)):
-        if found := [seconds * 1000 for seconds in measured.starts.get(key, [])]:
+        found = [seconds * 1000 for seconds in measured.starts.get(key, [])]
+        if found and key in measured.resident:
             rows.append([f"start to ready, {what}, ms", spread(found, 0), f"<= {goal}", held(statistics.median(found), goal), f"{measured.resident[key]:.0f} MB"])
     if measured.route_instructions:
         few, many = measured.route_instructions["few"], measured.route_instructions["many"]
@@ -151,7 +152,7 @@ def of_memory(measured, peers):
     for peer in peers:
         sizes = measured.memory[peer.name]
         peaks = [one["peak"] for (name, _), turns in measured.rounds.items() if name == peer.name for one in turns]
-        rows.append([peer.title, kind(peer), *[shown(sizes[number]) for number in connections], shown(max(peaks))])
+        rows.append([peer.title, kind(peer), *[shown(sizes[number]) for number in connections], shown(max(peaks, default=None))])
     return table(head, rows)
 
 
