@@ -150,7 +150,7 @@ impl ReplyRules {
         if header(reply, CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Decoded::Unreadable("the body has a content coding that was not asked for".to_owned());
         }
-        if header(reply, CONTENT_TYPE).is_some_and(|kind| is_page(kind)) {
+        if header(reply, CONTENT_TYPE).is_some_and(is_page) {
             return Decoded::Unreadable("the body is an HTML page".to_owned());
         }
         let read = match &self.body {
