@@ -119,7 +119,12 @@ pub(crate) fn is_plain_name(text: &str) -> bool {
 }
 
 /// Splits a name into prefix and local name; `None` where its colons make it no `QName`.
+#[inline]
 pub(crate) fn split_prefix(name: &str) -> Option<(Option<&str>, &str)> {
+    // Names are short: a search made for long texts costs more than it saves.
+    if !name.bytes().any(|byte| byte == b':') {
+        return Some((None, name));
+    }
     match name.split_once(':') {
         None => Some((None, name)),
         Some((prefix, local)) => (is_plain_name(prefix) && is_plain_name(local)).then_some((Some(prefix), local)),
