@@ -272,7 +272,7 @@ impl<'t> Encoder<'t> {
     /// Checks that a name is one and that its prefix is declared.
     fn check_name<'n>(&self, name: &'n str) -> Result<(Option<&'n str>, &'n str), EncodeFault> {
         let (prefix, local) = split_prefix(name).ok_or(EncodeFault::Name)?;
-        if name_at(name, 0).is_none_or(|found| found.len() != name.len()) {
+        if name_at(name, 0).is_none_or(|found| found.name.len() != name.len()) {
             return Err(EncodeFault::Name);
         }
         if prefix.is_some() && self.scope.resolve(prefix).is_none() {
