@@ -1,7 +1,5 @@
 //! `stop`, `retry`, `act`, `status` and `batch` against a demo that runs, as people and their scripts use them.
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
