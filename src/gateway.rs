@@ -37,10 +37,10 @@ use crate::layer::BoxFuture;
 use crate::layer::dispatch::Dispatch;
 use crate::route::RouteTable;
 use crate::server::{self, ServerLimits, Shutdown};
-use crate::stack::{Frame, Gateway, StackLimits};
+use crate::stack::{Frame, Gateway, Known, StackLimits};
 use crate::telemetry::metrics;
 use crate::upstream::client::ClientError;
-use crate::upstream::credentials::Keyring;
+use crate::upstream::credentials::{self, Keyring};
 use crate::upstream::health::Gates;
 use crate::upstream::network::System;
 use crate::upstream::policy::ProviderService;
@@ -198,8 +198,12 @@ impl Current {
         }
         let over = CancellationToken::new();
         let dispatch = Dispatch::telling(ways.clone(), Some(over.clone().drop_guard()));
+        let known = Known {
+            quotas: Some(gates.ledger()),
+            prove: credentials::prove,
+        };
         let current = Self {
-            gateway: frame.build(Arc::clone(&table), dispatch),
+            gateway: frame.build_knowing(Arc::clone(&table), dispatch, known),
             table,
             hash,
             keyring,

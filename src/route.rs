@@ -199,6 +199,8 @@ pub struct Route {
     pub settings: Arc<Value>,
     /// Does anything of it read what is fresh for each call (`call`)? Nothing is made up where nobody does.
     pub reads_call: bool,
+    /// Is the vendor told which trace a call belongs to?
+    pub trace: bool,
     /// What this request has to respect besides what all of the provider's have to.
     pub allowances: Vec<Arc<Allowance>>,
     /// What is done beside sending the request once.

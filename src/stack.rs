@@ -5,7 +5,7 @@
 //!  rescue      errors and panics become answers; below: fails, above: never
 //!   shed       calls in flight over all providers; one more is refused at once, before a body is read
 //!    admit     http::Request -> Asked: head, size, media type, JSON
-//!     fork         Asked -> TaskCall, or one of the calls over many; back: Reply
+//!     fork         Asked -> TaskCall, or one of the calls over many; back: Reply; what is only to be shown ends here (preview)
 //!      resolve     TaskCall -> RoutedCall: provider and route
 //!       validate   RoutedCall -> ValidCall: id, defaults, schema
 //!        pursue    ValidCall -> errands, one after the other: look, act, follow; back: Completed
@@ -30,7 +30,9 @@ use crate::layer::admit::{Admit, AdmitLimits};
 use crate::layer::fork::Fork;
 use crate::layer::hub::{Hub, Pace};
 use crate::layer::observe::Observe;
+use crate::layer::preview::{Preview, Prove, names_only};
 use crate::layer::pursue::Pursue;
+use crate::layer::quota::{Quotas, RateLimits};
 use crate::layer::rescue::{Rescue, Spoken};
 use crate::layer::resolve::Resolve;
 use crate::layer::shed::{Room, Shed};
@@ -97,6 +99,31 @@ impl<B> fmt::Debug for Gateway<B> {
     }
 }
 
+/// What the stages know of the ways to the vendors besides that one can send by them.
+#[derive(Clone)]
+pub struct Known {
+    /// Who counts the calls, for those who ask what is left.
+    pub quotas: Option<Arc<dyn Quotas>>,
+    /// What credentials add to a request, for those who only want to see it.
+    pub prove: Prove,
+}
+
+impl Default for Known {
+    /// Nothing.
+    fn default() -> Self {
+        Self {
+            quotas: None,
+            prove: names_only,
+        }
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known").finish_non_exhaustive()
+    }
+}
+
 /// The limits of the stack.
 #[derive(Clone, Debug)]
 pub struct StackLimits {
@@ -148,6 +175,17 @@ impl Frame {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        self.build_knowing(table, upstream, Known::default())
+    }
+
+    /// As [`Self::build`], with more that is known of the ways.
+    pub fn build_knowing<U, B>(&self, table: Arc<RouteTable>, upstream: U, known: Known) -> Gateway<B>
+    where
+        U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
+        U::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let Self { limits, room, hub } = self;
         // Each stage around the one behind it, so this is read from the last line to the first.
         let stages = Translate::new(upstream);
@@ -155,14 +193,16 @@ impl Frame {
         let stages = Pursue::new(Arc::clone(hub), stages);
         let stages = Validate::new(stages);
         let stages = Resolve::new(Arc::clone(&table), stages);
-        let stages = Fork::new(stages);
+        let preview = Preview::new(Arc::clone(&table), known.prove);
+        let stages = Fork::new(preview, stages);
         let stages = Admit::new(limits.admit.clone(), Arc::clone(&table.passthrough), stages);
         // Before a body is read: a refused call costs next to nothing.
         let stages = Shed::new(Arc::clone(room), stages);
         // Inside observe: a panic is counted and keeps its request id.
         let stages = Rescue::new(stages);
         // Outermost, so that what rescue says is what is counted and logged.
-        let stages = Observe::new(limits.deadline, stages);
+        let rate_limits = RateLimits::new(&table, known.quotas);
+        let stages = Observe::new(limits.deadline, rate_limits, &limits.admit.via, stages);
         Gateway { entry: Arc::new(stages) }
     }
 }

@@ -306,6 +306,7 @@ fn outbound(table: &RouteTable, provider: &str, aim: Aim, due: u64) -> Outbound 
     Outbound {
         context: CallContext {
             request_id: "r-1".into(),
+            trace: taskgate::layer::trace::Trace::of(&HeaderMap::new()),
             deadline: Instant::now() + Duration::from_millis(due),
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),

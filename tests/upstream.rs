@@ -78,6 +78,7 @@ fn outbound() -> Outbound {
     Outbound {
         context: CallContext {
             request_id: "r-1".into(),
+            trace: taskgate::layer::trace::Trace::of(&HeaderMap::new()),
             deadline: soon(),
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),

@@ -16,13 +16,14 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::environment::Environment;
 use crate::config::files::FileSet;
 use crate::config::sources::Sources;
+use crate::layer::preview::Shown;
 use crate::layer::resolve::{configured, resolve};
 use crate::mapping::request::RequestError;
 use crate::mapping::template::to_text;
 use crate::mapping::validate::validate;
 use crate::model::call::{TaskCall, UpstreamRequest};
 use crate::model::error::GatewayError;
-use crate::route::{Credentials, LOOK, Provider, Route};
+use crate::route::{LOOK, Provider, Route};
 use crate::upstream::credentials;
 
 /// What `explain` takes.
@@ -180,42 +181,16 @@ fn example(sources: &Sources, args: &ExplainArgs) -> Option<TaskCall> {
 }
 
 /// Request line, headers by name, and the body: what goes over the wire, but for the secret.
-fn write(provider: &Provider, route: &Route, mut request: UpstreamRequest) -> Result<String, CliError> {
+fn write(provider: &Provider, route: &Route, request: UpstreamRequest) -> Result<String, CliError> {
+    let shown = Shown::of(provider, route, request, credentials::preview).map_err(|error| refused(&error))?;
     let mut text = String::new();
-    let mut headers: Vec<(String, String)> = Vec::new();
-    let mut prefix = "";
-    if let Ok(connection) = &provider.connection {
-        prefix = &connection.endpoint.prefix;
-        headers.push(("host".to_owned(), connection.endpoint.authority.to_string()));
-        let bare = Credentials::None;
-        let used = if route.request.bare { &bare } else { &connection.credentials };
-        let applied = credentials::preview(used, &mut request, &connection.endpoint).map_err(|error| refused(&error))?;
-        for (name, value) in applied {
-            let shown = if value.is_sensitive() {
-                MASK.to_owned()
-            } else {
-                String::from_utf8_lossy(value.as_bytes()).into_owned()
-            };
-            headers.push((name.to_string(), shown));
-        }
-    }
-    if provider.limits.close {
-        headers.push(("connection".to_owned(), "close".to_owned()));
-    }
-    headers.extend(
-        request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())),
-    );
-    headers.sort();
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{} {prefix}{} HTTP/1.1", request.method, request.target);
-    for (name, value) in headers {
+    let _ = writeln!(text, "{} {} HTTP/1.1", shown.method, shown.target);
+    for (name, value) in shown.headers {
         let _ = writeln!(text, "{name}: {value}");
     }
-    if !request.body.is_empty() {
-        let _ = writeln!(text, "\n{}", String::from_utf8_lossy(&request.body));
+    if !shown.body.is_empty() {
+        let _ = writeln!(text, "\n{}", String::from_utf8_lossy(&shown.body));
     }
     Ok(text)
 }
@@ -232,6 +207,3 @@ fn refused(error: &GatewayError) -> CliError {
     }
     CliError::Refused(text)
 }
-
-/// Stands for a secret, whatever its length.
-const MASK: &str = "********";

@@ -365,6 +365,7 @@ impl Compiler<'_> {
             has_task: provider.task.is_some(),
             id_schema: &id_schema,
             scope: &provider.scope,
+            trace: provider.trace,
             settings: Arc::clone(settings),
             setting_names,
             schemas: &mut self.schemas,

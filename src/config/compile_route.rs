@@ -38,6 +38,8 @@ pub(super) struct RouteCompiler<'a, 's> {
     pub(super) has_task: bool,
     /// The schema of its ids.
     pub(super) id_schema: &'a Value,
+    /// Is the vendor told of traces?
+    pub(super) trace: bool,
     /// The members of `scope` that the provider gives by default.
     pub(super) scope: &'a [(Key, Node)],
     /// The values of the settings.
@@ -95,6 +97,7 @@ impl RouteCompiler<'_, '_> {
             settings: Arc::clone(&self.settings),
             reads_call: faults.reads_call || known.is_some_and(|names| names.is_read("call")),
             allowances,
+            trace: self.trace,
             pursuit: pursuit?,
         })
     }

@@ -82,6 +82,7 @@ impl RouteCompiler<'_, '_> {
                 // A look has no such name.
                 reads_call: false,
                 allowances,
+                trace: self.trace,
                 pursuit: Pursuit::default(),
             }),
             rules: rules?,

@@ -101,6 +101,7 @@ pub const SITE_KEYS: Keys = Keys {
         "limits",
         "task",
         "tls",
+        "trace",
     ],
 };
 

@@ -41,6 +41,8 @@ pub struct Provider {
     pub id: Id,
     /// How much, how long, how large.
     pub limits: Limits,
+    /// Is the vendor told which trace a call belongs to?
+    pub trace: bool,
     /// How to look at a task.
     pub task: Option<Task>,
     /// What can be done, by verb, in the order of the file.
@@ -137,6 +139,7 @@ impl Decoder<'_> {
             scope: fields.templates("scope", self.faults),
             id,
             limits,
+            trace: fields.flag("trace", self.faults).unwrap_or_default(),
             task: fields.take("task").map(|item| self.task(item)),
             actions: actions.into_iter().map(|(key, item)| self.action(&key, item)).collect(),
             place: fields.place,
@@ -246,7 +249,7 @@ impl Id {
 pub const PROVIDER_KEYS: Keys = Keys {
     what: "a provider",
     required: &["title", "endpoint", "id", "actions"],
-    optional: &["credentials", "faults", "scope", "limits", "tls", "task"],
+    optional: &["credentials", "faults", "scope", "limits", "tls", "task", "trace"],
 };
 /// The `id` of a provider whose ids are text.
 pub const STRING_ID_KEYS: Keys = Keys {

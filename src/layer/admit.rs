@@ -15,7 +15,8 @@ use http::{HeaderMap, Method, Request};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{CallContext, Failed, Reply, Stage, prefer};
+use super::content::Coding;
+use super::{CallContext, Failed, Reply, Stage, content, prefer};
 use crate::codec::{Limits, json};
 use crate::model::call::{Asked, BatchCall, OperationCall, TaskCall};
 use crate::model::error::GatewayError;
@@ -86,7 +87,7 @@ where
         let limits = &self.limits;
         let (head, body) = request.into_parts();
         let fields = Fields::read(&head.headers);
-        let target = check_head(&head, &fields, limits)?;
+        let (target, validate_only) = check_head(&head, &fields, limits)?;
         let bytes = read_body(body, &fields, limits, context.deadline).await?;
         let acts = acts(&target);
         if !acts && !bytes.is_empty() {
@@ -118,6 +119,12 @@ where
             Asked::Task(TaskCall { wait, .. }) | Asked::Batch(BatchCall { wait, .. }) | Asked::Operation(OperationCall { wait, .. }) => {
                 *wait
             }
+            Asked::Preview(_) | Asked::PreviewMany(_) => None,
+        };
+        let asked = match asked {
+            Asked::Task(call) if validate_only => Asked::Preview(call),
+            Asked::Batch(call) if validate_only => Asked::PreviewMany(call),
+            asked => asked,
         };
         let mut context = context.clone();
         // A caller who wants to wait has more time for the answer, not for the request.
@@ -146,6 +153,10 @@ struct Fields<'a> {
     expects: bool,
     has_key: bool,
     prefers: bool,
+    /// `Accept` with more than that JSON is fine.
+    accepts: bool,
+    /// `Accept-Encoding` with weights.
+    weighs_codings: bool,
     has_come_via: bool,
 }
 
@@ -158,6 +169,8 @@ impl<'a> Fields<'a> {
                 "via" => fields.has_come_via = true,
                 "expect" => fields.expects |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
                 "prefer" => fields.prefers = true,
+                "accept" => fields.accepts |= !content::plainly_takes_json(value),
+                "accept-encoding" => fields.weighs_codings |= value.as_bytes().contains(&b';'),
                 "content-type" if fields.media_type.is_some() => fields.has_media_types = true,
                 "content-type" => fields.media_type = Some(value),
                 "content-length" if fields.length.is_none() => fields.length = Some(value),
@@ -189,7 +202,8 @@ fn passed(headers: &HeaderMap, names: &HashSet<HeaderName>) -> HeaderMap {
     passed
 }
 
-fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<Target, GatewayError> {
+/// What the head asks for, and whether that is only to be shown.
+fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<(Target, bool), GatewayError> {
     let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target_bytes > limits.max_target_bytes {
         let detail = format!("the request target has more than {} bytes", limits.max_target_bytes);
@@ -226,20 +240,49 @@ fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLi
         return Err(error);
     }
     let is_look = matches!(&target, Target::Task(path) if path.action.is_none());
-    if let Some(query) = head.uri.query().filter(|_| !is_look) {
-        let name = query.split(['&', '=']).next().unwrap_or_default();
-        let known_shape = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let detail = if known_shape {
-            format!("there is no query parameter `{name}`")
-        } else {
-            "an action takes no query".to_owned()
-        };
-        return Err(GatewayError::new(Reason::InvalidQuery, detail));
-    }
+    let validate_only = match head.uri.query() {
+        Some(query) if !is_look => validate_only(query, &target)?,
+        Some(_) | None => false,
+    };
     check_promises(fields)?;
     check_expectation(fields)?;
     check_coding(fields)?;
-    Ok(target)
+    check_answer(fields, &head.headers)?;
+    Ok((target, validate_only))
+}
+
+/// The one parameter that an action has (AIP-163).
+fn validate_only(query: &str, target: &Target) -> Result<bool, GatewayError> {
+    let acts = acts(target);
+    match query {
+        "validate_only=true" if acts => Ok(true),
+        "validate_only=false" if acts => Ok(false),
+        query => {
+            let name = query.split(['&', '=']).next().unwrap_or_default();
+            let known_shape = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let detail = match name {
+                "validate_only" if acts => {
+                    "`validate_only` is `true` or `false`, once, and the only query parameter of an action".to_owned()
+                }
+                _ if known_shape => format!("there is no query parameter `{name}`"),
+                _ => "an action takes no query but `validate_only`".to_owned(),
+            };
+            Err(GatewayError::new(Reason::InvalidQuery, detail))
+        }
+    }
+}
+
+/// Is there an answer that the caller takes? Afterwards it would be too late.
+fn check_answer(fields: &Fields<'_>, headers: &HeaderMap) -> Result<(), GatewayError> {
+    if fields.accepts && !content::takes_json(headers) {
+        let detail = "answers are `application/json`, and problems `application/problem+json`";
+        return Err(GatewayError::new(Reason::NotAcceptable, detail).with_metadata("header", "accept"));
+    }
+    if fields.weighs_codings && Coding::asked(headers) == Coding::Nothing {
+        let detail = "answers are sent with gzip, or without a content coding";
+        return Err(GatewayError::new(Reason::NotAcceptable, detail).with_metadata("header", "accept-encoding"));
+    }
+    Ok(())
 }
 
 /// Does it act, or only look?

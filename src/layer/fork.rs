@@ -1,5 +1,6 @@
 //! Fork: [`Asked`] -> the stages for tasks, for many of them, or for an action that was accepted.
 
+use super::preview::Preview;
 use super::{CallContext, Completed, Failed, Reply, Stage};
 use crate::model::call::{Asked, TaskCall};
 use crate::model::error::GatewayError;
@@ -9,13 +10,14 @@ use crate::model::reason::Reason;
 #[derive(Debug)]
 pub struct Fork<S> {
     tasks: S,
+    preview: Preview,
 }
 
 impl<S> Fork<S> {
-    /// In front of the stages for tasks.
+    /// In front of the stages for tasks; what is only to be shown goes no further.
     #[must_use]
-    pub fn new(tasks: S) -> Self {
-        Self { tasks }
+    pub fn new(preview: Preview, tasks: S) -> Self {
+        Self { tasks, preview }
     }
 }
 
@@ -29,7 +31,10 @@ where
     async fn run(&self, context: &CallContext, asked: Asked) -> Result<Reply, Box<Failed>> {
         match asked {
             Asked::Task(call) => self.tasks.run(context, call).await.map(Reply::Completed),
-            Asked::Batch(_) | Asked::Operation(_) => Err(GatewayError::new(Reason::UnknownPath, "there is nothing here").into()),
+            Asked::Preview(call) => self.preview.show(context, call).map(|spoken| Reply::Spoken(Box::new(spoken))),
+            Asked::Batch(_) | Asked::PreviewMany(_) | Asked::Operation(_) => {
+                Err(GatewayError::new(Reason::UnknownPath, "there is nothing here").into())
+            }
         }
     }
 }

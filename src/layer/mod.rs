@@ -23,17 +23,21 @@ use crate::route::{Provider, Route};
 use crate::telemetry::metrics::RequestMeter;
 
 pub mod admit;
+pub mod content;
 pub mod dispatch;
 pub mod errand;
 pub mod fork;
 pub mod hub;
 pub mod observe;
 pub mod prefer;
+pub mod preview;
 pub mod pursue;
+pub mod quota;
 pub mod request_id;
 pub mod rescue;
 pub mod resolve;
 pub mod shed;
+pub mod trace;
 pub mod translate;
 pub mod validate;
 
@@ -56,6 +60,8 @@ pub type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 pub struct CallContext {
     /// The id of the request, in every answer and log line.
     pub request_id: Arc<str>,
+    /// The trace that the request belongs to.
+    pub trace: trace::Trace,
     /// When the caller's answer is due.
     pub deadline: Instant,
     /// What the way to the vendor has to know of the caller and of this call's credentials.
@@ -224,6 +230,8 @@ pub struct Trail {
     pub drift: bool,
     /// The caller's wish to wait, where it was followed.
     pub waited: Option<Duration>,
+    /// Was the request only shown, and nothing sent?
+    pub validated_only: bool,
 }
 
 /// A call that did not succeed.

@@ -10,14 +10,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY, VIA,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
 
+use super::content::Coding;
 use super::prefer::PREFERENCE_APPLIED;
+use super::quota::{RATELIMIT, RATELIMIT_POLICY, RateLimits, Said, seconds};
 use super::rescue::Spoken;
+use super::trace::Trace;
 use super::{CallContext, CallCredentials, Doubt, Stage, request_id};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -33,17 +37,22 @@ pub struct Observe<S> {
     in_flight: InFlight,
     /// Counts the requests that name no route.
     nowhere: RequestMeter,
+    rate_limits: RateLimits,
+    /// What is said of the way of an answer that a vendor's led to.
+    via: Option<HeaderValue>,
 }
 
 impl<S> Observe<S> {
-    /// Every answer is due this long after the head of its request.
+    /// Every answer is due this long after the head of its request, says what is left of these limits, and names the gateway as `via`.
     #[must_use]
-    pub fn new(deadline: Duration, inner: S) -> Self {
+    pub fn new(deadline: Duration, rate_limits: RateLimits, via: &str, inner: S) -> Self {
         Self {
             inner,
             deadline,
             in_flight: InFlight::default(),
             nowhere: RequestMeter::new(metrics::NONE, metrics::NONE),
+            rate_limits,
+            via: HeaderValue::from_str(&format!("1.1 {via}")).ok(),
         }
     }
 
@@ -56,20 +65,32 @@ impl<S> Observe<S> {
         let _under_way = self.in_flight.begins();
         let begun = Instant::now();
         let is_head = request.method() == Method::HEAD;
+        let coding = Coding::asked(request.headers());
         let context = CallContext {
             request_id: request_id(request.headers()),
+            trace: Trace::of(request.headers()),
             deadline: begun + self.deadline,
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
         };
         let Ok(spoken) = self.inner.run(&context, request).await;
-        self.record(&spoken, &context.request_id, begun.elapsed());
-        let response = to_http(spoken, &context.request_id);
+        self.record(&spoken, &context, begun.elapsed());
+        let via = self.via.as_ref().filter(|_| spoken.vendor.is_some());
+        let limits = spoken.trail.route.as_ref().and_then(|route| self.rate_limits.of(route));
+        let mut response = to_http(spoken, &context.request_id, coding);
+        if let Some(via) = via {
+            response.headers_mut().insert(VIA, via.clone());
+        }
+        if let Some(said) = limits {
+            add_limits(response.headers_mut(), said);
+        }
         if is_head { without_content(response) } else { response }
     }
 
-    fn record(&self, spoken: &Spoken, request_id: &str, elapsed: Duration) {
+    fn record(&self, spoken: &Spoken, context: &CallContext, elapsed: Duration) {
         let trail = &spoken.trail;
+        // Nobody else knows of a trace that began here and stayed here.
+        let is_known = context.trace.is_callers() || trail.route.as_ref().is_some_and(|route| route.trace);
         let meter = trail.meter.as_deref().unwrap_or(&self.nowhere);
         let reason = spoken.error.as_ref().map(|error| error.reason);
         meter.ended(spoken.outcome, reason, elapsed);
@@ -77,7 +98,9 @@ impl<S> Observe<S> {
             meter.drifted();
         }
         log::request_line(&RequestRecord {
-            request_id,
+            request_id: &context.request_id,
+            trace: is_known.then(|| context.trace.ids()),
+            validate_only: trail.validated_only,
             provider: trail.route.as_ref().map(|route| route.provider.as_str()),
             action: trail.route.as_ref().map(|route| route.action.as_str()),
             id: trail.id.as_deref(),
@@ -113,15 +136,23 @@ pub fn new_request_id() -> String {
     request_id::fresh().as_ref().to_owned()
 }
 
-fn to_http(spoken: Spoken, request_id: &str) -> Response<Full<Bytes>> {
+fn to_http(spoken: Spoken, request_id: &str, coding: Coding) -> Response<Full<Bytes>> {
     let content_type = if spoken.error.is_some() { PROBLEM_JSON } else { JSON };
-    let mut response = Response::new(Full::from(spoken.document));
+    let (packed, varies) = (coding.pack(&spoken.document), coding.varies(&spoken.document));
+    let is_packed = packed.is_some();
+    let mut response = Response::new(packed.map_or_else(|| Full::from(spoken.document), Full::from));
     *response.status_mut() = StatusCode::from_u16(spoken.status).expect("the tables of answers and reasons have valid statuses");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(X_REQUEST_ID, id);
+    }
+    if is_packed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if varies {
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     }
     if let Some(waited) = spoken.trail.waited
         && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", waited.as_secs()))
@@ -143,17 +174,23 @@ pub(crate) fn without_content(mut response: Response<Full<Bytes>>) -> Response<F
     response
 }
 
+/// What is left of the limits. Somebody may have taken the turn that a refusal speaks of: `Retry-After` is never the earlier one.
+fn add_limits(headers: &mut HeaderMap, Said { policy, left, wait }: Said) {
+    headers.insert(RATELIMIT_POLICY, policy);
+    headers.insert(RATELIMIT, left);
+    let told = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse::<u64>().ok());
+    if told.is_some_and(|told| told < seconds(wait)) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    }
+}
+
 /// `Allow`, `Retry-After` and `Accept-Encoding`, where the error calls for them.
 fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
     if let Some(allow) = error.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(after) = error.retry_after {
-        // Rounded up: a caller that comes back a moment too early comes in vain.
-        headers.insert(
-            RETRY_AFTER,
-            HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)),
-        );
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(after)));
     }
     if error.reason == Reason::Unauthenticated {
         // RFC 9110 section 15.5.2 wants a challenge; this one names the header that is handed on.
@@ -180,7 +217,7 @@ pub fn problem_response(error: &GatewayError, instance: &str, request_id: &str) 
         trail: super::Trail::default(),
         headers: Vec::new(),
     };
-    to_http(spoken, request_id)
+    to_http(spoken, request_id, Coding::Plain)
 }
 
 /// The header with the id of the request, on every answer.

@@ -47,7 +47,8 @@ fn preferences(line: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+/// The parts of a line between separators that stand outside quotes.
+pub(super) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
     let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
     for (at, character) in text.char_indices() {
         match character {

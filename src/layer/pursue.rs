@@ -313,13 +313,8 @@ where
 
     /// One look of this call alone.
     async fn glimpse(&mut self, purpose: Purpose) -> Glimpse {
-        let Some(task) = self.call.provider.task.clone() else {
-            return Err(GatewayError::new(
-                Reason::MappingFailed,
-                "the provider has no way to look at a task",
-            ));
-        };
-        let look = self.look_errand(&task)?;
+        let look = look_request(&self.call, self.call.provider.task.as_ref())?;
+        let task = Arc::clone(&look.task);
         let values = look.values.clone();
         metrics::look_begins(&self.call.provider.name, purpose);
         match self.errands.run(self.context, look).await {
@@ -335,14 +330,7 @@ where
     }
 
     fn look_errand(&self, task: &Arc<Task>) -> Result<Look, GatewayError> {
-        let values = values_for_look(&self.call.values, &task.route.schema)?;
-        let rendered = task.route.request.render(&values.bindings());
-        Ok(Look {
-            provider: Arc::clone(&self.call.provider),
-            task: Arc::clone(task),
-            request: rendered.map_err(crate::mapping::request::RequestError::into_gateway_error)?,
-            values,
-        })
+        look_request(&self.call, Some(task))
     }
 
     /// What a job came to.
@@ -363,6 +351,22 @@ where
             self.trail.vendor_elapsed = Some(self.trail.vendor_elapsed.unwrap_or_default() + elapsed);
         }
     }
+}
+
+/// A look at the task of a call.
+pub(super) fn look_request(call: &ValidCall, task: Option<&Arc<Task>>) -> Result<Look, GatewayError> {
+    let Some(task) = task else {
+        let detail = "the provider has no way to look at a task";
+        return Err(GatewayError::new(Reason::MappingFailed, detail));
+    };
+    let values = values_for_look(&call.values, &task.route.schema)?;
+    let rendered = task.route.request.render(&values.bindings());
+    Ok(Look {
+        provider: Arc::clone(&call.provider),
+        task: Arc::clone(task),
+        request: rendered.map_err(crate::mapping::request::RequestError::into_gateway_error)?,
+        values,
+    })
 }
 
 /// What following a job came to.
@@ -393,7 +397,7 @@ fn is_kept_back(error: &GatewayError) -> bool {
 
 /// A look failed, and nothing else was done. What says why nobody can look stays as it is; whatever speaks of an action, or
 /// would leave its effect open, does not fit a look.
-fn look_failed(error: GatewayError) -> GatewayError {
+pub(super) fn look_failed(error: GatewayError) -> GatewayError {
     match error.reason {
         Reason::DeadlineExceeded
         | Reason::MappingFailed

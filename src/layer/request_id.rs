@@ -22,6 +22,11 @@ pub(super) fn fresh() -> Arc<str> {
     Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
+/// Chance that nobody repeats, as for an id.
+pub(super) fn chance() -> [u64; 3] {
+    CHANCE.with_borrow_mut(|chance| [chance.u64(..), chance.u64(..), chance.u64(..)])
+}
+
 /// The id of this moment (milliseconds since 1970, and nanoseconds beyond them) and chance.
 fn made_of((milliseconds, nanoseconds): (u64, u32), chance: u64) -> Uuid {
     // Twelve bits: steps of a quarter of a microsecond.

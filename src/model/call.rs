@@ -33,6 +33,10 @@ pub enum Asked {
     Task(TaskCall),
     /// To act on many.
     Batch(BatchCall),
+    /// What would be sent to act on a task. Nothing is.
+    Preview(TaskCall),
+    /// What would be sent to act on many.
+    PreviewMany(BatchCall),
     /// What became of an action that was accepted.
     Operation(OperationCall),
 }

@@ -33,6 +33,7 @@ pub enum Reason {
     MethodNotAllowed,
     MethodNotImplemented,
     MisdirectedRequest,
+    NotAcceptable,
     OperationNotSupported,
     Overloaded,
     ProviderBusy,
@@ -105,7 +106,7 @@ pub struct Facts {
 
 impl Reason {
     /// Every reason, in alphabetical order.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::ActionFailed,
         Self::BadVendorResponse,
         Self::BodyTooLarge,
@@ -126,6 +127,7 @@ impl Reason {
         Self::MethodNotAllowed,
         Self::MethodNotImplemented,
         Self::MisdirectedRequest,
+        Self::NotAcceptable,
         Self::OperationNotSupported,
         Self::Overloaded,
         Self::ProviderBusy,
@@ -250,6 +252,14 @@ impl Reason {
                 "MISDIRECTED_REQUEST",
                 "The request is meant for another server",
                 421,
+                NotDone,
+                Caller,
+                NO,
+            ),
+            Self::NotAcceptable => row(
+                "NOT_ACCEPTABLE",
+                "There is no answer in a form that the caller takes",
+                406,
                 NotDone,
                 Caller,
                 NO,

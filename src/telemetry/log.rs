@@ -25,6 +25,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::request_line;
+use crate::layer::trace::TraceIds;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -269,12 +270,16 @@ fn with_request_lines<T>(use_it: impl FnMut(&RequestLines) -> T) -> Option<T> {
 pub struct RequestRecord<'a> {
     /// The id of the request.
     pub request_id: &'a str,
+    /// The trace that it belongs to, where somebody else knows of it.
+    pub trace: Option<TraceIds>,
     /// The provider, where the path names a known one.
     pub provider: Option<&'a str>,
     /// The verb, where the path names a known one.
     pub action: Option<&'a str>,
     /// The task's id as the caller gave it.
     pub id: Option<&'a str>,
+    /// Was the vendor's request only shown, and nothing sent?
+    pub validate_only: bool,
     /// What is known about the effect.
     pub outcome: &'a str,
     /// The code of the reason, unless it succeeded.
@@ -314,9 +319,13 @@ pub fn request_line(record: &RequestRecord<'_>) {
                 Level::INFO,
                 message,
                 request_id,
+                trace_id,
+                span_id,
+                parent_span_id,
                 provider,
                 action,
                 id,
+                validate_only,
                 outcome,
                 reason,
                 status,
@@ -341,9 +350,13 @@ pub(super) fn request_event(record: &RequestRecord<'_>) {
     tracing::info!(
         target: REQUESTS,
         request_id = record.request_id,
+        trace_id = record.trace.map(|ids| tracing::field::display(ids.trace)),
+        span_id = record.trace.map(|ids| tracing::field::display(ids.span)),
+        parent_span_id = record.trace.and_then(|ids| ids.parent).map(tracing::field::display),
         provider = record.provider,
         action = record.action,
         id = record.id,
+        validate_only = record.validate_only.then_some(true),
         outcome = record.outcome,
         reason = record.reason,
         status = record.status,

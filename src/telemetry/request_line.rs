@@ -17,12 +17,22 @@ pub(super) fn write(line: &mut Vec<u8>, record: &RequestRecord<'_>) {
         "\",\"level\":\"INFO\",\"message\":\"request\",\"request_id\":\"",
         record.request_id,
     );
+    if let Some(ids) = record.trace {
+        hex(line, ",\"trace_id\":\"", ids.trace.bytes());
+        hex(line, ",\"span_id\":\"", ids.span.bytes());
+        if let Some(parent) = &ids.parent {
+            hex(line, ",\"parent_span_id\":\"", parent.bytes());
+        }
+    }
     for (key, value) in [
         (",\"provider\":\"", record.provider),
         (",\"action\":\"", record.action),
         (",\"id\":\"", record.id),
     ] {
         optional(line, key, value);
+    }
+    if record.validate_only {
+        line.extend_from_slice(b",\"validate_only\":true");
     }
     text(line, ",\"outcome\":\"", record.outcome);
     optional(line, ",\"reason\":\"", record.reason);
@@ -63,6 +73,16 @@ fn text(line: &mut Vec<u8>, key: &str, value: &str) {
     line.push(b'"');
 }
 
+fn hex(line: &mut Vec<u8>, key: &str, bytes: &[u8]) {
+    line.extend_from_slice(key.as_bytes());
+    line.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    line.push(b'"');
+}
+
+fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
+}
+
 fn must_be_escaped(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
@@ -77,7 +97,6 @@ fn escape(line: &mut Vec<u8>, byte: u8) {
         0x0c => b'f',
         b'\r' => b'r',
         0x00..0x20 => {
-            let digit = |digit: u8| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
             line.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
             return;
         }
@@ -110,6 +129,7 @@ fn millis(line: &mut Vec<u8>, key: &str, duration: std::time::Duration) {
 mod tests {
     use super::super::log::{request_event, subscriber};
     use super::*;
+    use crate::layer::trace::{Hex, TraceIds};
     use proptest::prelude::*;
     use std::io;
     use std::sync::{Arc, Mutex};
@@ -200,10 +220,13 @@ mod tests {
             texts in prop::collection::vec(prop::option::of(any::<String>()), 9),
             (status, vendor_status) in (any::<u16>(), prop::option::of(any::<u16>())),
             (micros, vendor_micros) in (0..1_u64 << 40, prop::option::of(0..1_u64 << 40)),
+            (trace, span, parent, validate_only) in (any::<Option<[u8; 16]>>(), any::<[u8; 8]>(), any::<Option<[u8; 8]>>(), any::<bool>()),
         ) {
             let text = |at: usize| texts[at].as_deref();
             check(&RequestRecord {
                 request_id: text(0).unwrap_or_default(),
+                trace: trace.map(|trace| TraceIds { trace: Hex::new(trace), span: Hex::new(span), parent: parent.map(Hex::new) }),
+                validate_only,
                 provider: text(1),
                 action: text(2),
                 id: text(3),

@@ -198,10 +198,8 @@ impl UpstreamClient {
             mut headers,
             body,
         } = request;
-        if let Some(name) = headers.keys().find(|name| inner.is_reserved(name)) {
-            return Err(Unsendable::Header(name.clone()).into_error());
-        }
-        let uri = inner.uri(target).map_err(Unsendable::into_error)?;
+        check_headers(&headers, &inner.reserved)?;
+        let uri = uri(&inner.endpoint, target).map_err(Unsendable::into_error)?;
         headers.reserve(4 + applied.len());
         headers.insert(VIA, inner.via.clone());
         // hyper leaves the length of an empty body out; RFC 9110 section 8.6 wants it where the method gives a body meaning.
@@ -298,23 +296,36 @@ impl UpstreamClient {
     }
 }
 
-impl Inner {
-    /// The path of a request, below the endpoint's.
-    fn uri(&self, target: String) -> Result<Uri, Unsendable> {
-        if !target.starts_with('/') {
-            return Err(Unsendable::Target("no leading slash".to_owned()));
-        }
-        let target = match self.endpoint.prefix.as_str() {
-            "" => target,
-            prefix => format!("{prefix}{target}"),
-        };
-        let path = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|error| Unsendable::Target(error.to_string()))?;
-        Ok(Uri::from(path))
-    }
+/// Can the request be sent to this endpoint, with credentials in these headers?
+///
+/// # Errors
+/// `MAPPING_FAILED` where it cannot.
+pub(super) fn check(request: &UpstreamRequest, endpoint: &Endpoint, reserved: &[HeaderName]) -> Result<(), GatewayError> {
+    check_headers(&request.headers, reserved)?;
+    uri(endpoint, request.target.clone()).map(drop).map_err(Unsendable::into_error)
+}
 
-    /// Headers that frame the message, tell the way or prove who asks are not for routes to set.
-    fn is_reserved(&self, name: &HeaderName) -> bool {
-        RESERVED.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || self.reserved.contains(name)
+/// The path of a request, below the endpoint's.
+fn uri(endpoint: &Endpoint, target: String) -> Result<Uri, Unsendable> {
+    if !target.starts_with('/') {
+        return Err(Unsendable::Target("no leading slash".to_owned()));
+    }
+    let target = match endpoint.prefix.as_str() {
+        "" => target,
+        prefix => format!("{prefix}{target}"),
+    };
+    let path = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|error| Unsendable::Target(error.to_string()))?;
+    Ok(Uri::from(path))
+}
+
+/// Headers that frame the message, tell the way or prove who asks are not for routes to set.
+fn check_headers(headers: &HeaderMap, reserved: &[HeaderName]) -> Result<(), GatewayError> {
+    let is_reserved = |name: &HeaderName| {
+        RESERVED.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection") || reserved.contains(name)
+    };
+    match headers.keys().find(|name| is_reserved(name)) {
+        Some(name) => Err(Unsendable::Header(name.clone()).into_error()),
+        None => Ok(()),
     }
 }
 

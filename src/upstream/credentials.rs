@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::client::{ClientError, UpstreamClient};
+use super::client::{self, ClientError, UpstreamClient};
 use super::network::{Network, System};
 use super::session::Session;
 use super::{login, sign_dated, sign_sdk};
@@ -374,6 +374,25 @@ pub fn preview(
         | Credentials::None
         | Credentials::SdkHmacSha256(_) => sign(credentials, request, endpoint, Timestamp::now()),
     }
+}
+
+/// As [`preview`], for a call of somebody: fails as the call would before anything is sent.
+///
+/// # Errors
+/// `UNAUTHENTICATED` where the caller's own credentials are missing, `MAPPING_FAILED` for a request that cannot be sent, and those of
+/// the signature.
+pub fn prove(
+    credentials: &Credentials,
+    request: &mut UpstreamRequest,
+    endpoint: &Endpoint,
+    caller: &HeaderMap,
+) -> Result<Vec<(HeaderName, HeaderValue)>, GatewayError> {
+    if let Credentials::Passthrough(name) = credentials {
+        passed(caller, name)?;
+    }
+    let applied = preview(credentials, request, endpoint)?;
+    client::check(request, endpoint, &credentials.header_names())?;
+    Ok(applied)
 }
 
 /// The caller's header, which has to be there once.

@@ -107,6 +107,12 @@ impl Gates {
         self.by_name.get(provider)
     }
 
+    /// Who counts the calls of all providers.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger)
+    }
+
     /// How things stand with a provider, for `/status`; null for one that there is not.
     #[must_use]
     pub fn status(&self, provider: &Provider) -> Value {

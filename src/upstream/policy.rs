@@ -13,9 +13,10 @@ use std::task::{Context, Poll};
 use tower::Service;
 
 use super::client::{ClientError, UpstreamClient};
-use super::credentials::{Applier, Keyring};
+use super::credentials::{Applied, Applier, Keyring};
 use super::gate::Gate;
 use super::ladder::{Ladder, Terms};
+use crate::layer::trace::Trace;
 use crate::layer::{Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -118,7 +119,12 @@ impl ProviderService {
             doubt: &doubt,
             pass: &pass,
         };
-        let send = |request, applied| lane.ladder.run((client, &lane.meter), request, applied, &terms);
+        let trace = route.trace.then(|| outbound.context.trace.clone());
+        let send = |request, mut applied: Applied| {
+            // Behind the signature: who stands between may change them.
+            applied.extend(trace.iter().flat_map(Trace::headers));
+            lane.ladder.run((client, &lane.meter), request, applied, &terms)
+        };
         let result = match &lane.applier {
             Some(applier) => applier.exchange(outbound, send).await,
             None => send(outbound.request, client.fixed()).await,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::layer::quota::{Left, Quotas};
 use crate::route::Allowance;
 
 /// Who has been given what. One per process, shared by all gates; an allowance is known by its name.
@@ -72,9 +73,33 @@ impl Ledger {
         earliest(allowance, &self.given(), now) - now
     }
 
+    /// What is left of this allowance.
+    #[must_use]
+    pub fn left(&self, allowance: &Allowance, now: Instant) -> Left {
+        let given = self.given().get(&allowance.name).map_or(now, |until| (*until).max(now));
+        let (interval, tolerance) = (allowance.rate.interval(), allowance.rate.tolerance());
+        let ahead = given - now;
+        match tolerance.checked_sub(ahead) {
+            None => Left {
+                calls: 0,
+                reset: ahead - tolerance,
+            },
+            Some(room) => Left {
+                calls: u32::try_from(room.as_nanos() / interval.as_nanos().max(1) + 1).unwrap_or(u32::MAX),
+                reset: ahead,
+            },
+        }
+    }
+
     /// A panic elsewhere cannot leave the map half changed, so a poisoned lock is as good as any.
     fn given(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Quotas for Ledger {
+    fn left(&self, allowance: &Allowance) -> Left {
+        Self::left(self, allowance, Instant::now())
     }
 }
 
@@ -191,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_what_would_go_now() {
+        let (ledger, start) = (Ledger::default(), Instant::now());
+        let three = allowance("three", 3, 60, 3);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let left = |ms: u64| {
+            let Left { calls, reset } = ledger.left(&three, at(ms));
+            (calls, reset.as_millis())
+        };
+        assert_eq!(left(0), (3, 0));
+        for (after, next) in [((2, 20_000), 0), ((1, 40_000), 0), ((0, 20_000), 0), ((0, 20_000), 20_000)] {
+            ledger.reserve([&three].into_iter(), at(next), at(next)).unwrap().used();
+            assert_eq!(left(next), after);
+        }
+        assert_eq!(
+            (left(39_999), left(40_000), left(79_999), left(80_000)),
+            ((0, 1), (1, 40_000), (2, 1), (3, 0))
+        );
+    }
+
+    #[test]
     fn a_slot_that_is_not_used_is_given_back() {
         let (ledger, one, now) = (Ledger::default(), allowance("one", 1, 1, 1), Instant::now());
         let far = now + Duration::from_secs(60);
@@ -215,6 +260,9 @@ mod tests {
             for (gap, used) in gaps {
                 now += Duration::from_millis(gap);
                 let waits = ledger.wait(&one, now);
+                let left = ledger.left(&one, now);
+                prop_assert_eq!(left.calls == 0, waits > Duration::ZERO);
+                prop_assert!(left.calls <= burst && (left.calls > 0 || left.reset == waits));
                 match ledger.reserve([&one].into_iter(), now, now + Duration::from_millis(patience)) {
                     Ok(slot) if used => {
                         prop_assert_eq!(slot.at(), now + waits);

@@ -127,6 +127,7 @@ impl Rig {
             aim: if action == "look" { Aim::Look } else { Aim::Act },
             context: CallContext {
                 request_id: "r-1".into(),
+                trace: taskgate::layer::trace::Trace::of(&HeaderMap::new()),
                 deadline: Instant::now() + time,
                 credentials: CallCredentials::default(),
                 doubt: Doubt::default(),
