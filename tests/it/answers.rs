@@ -72,7 +72,10 @@ impl Told {
         }
         let document = self.json();
         let is_error = self.status >= 400;
-        let (media_type, schema) = if is_error {
+        let is_preview = document.get("validate_only").is_some();
+        let (media_type, schema) = if is_preview {
+            ("application/json", &*PREVIEW)
+        } else if is_error {
             ("application/problem+json", &*PROBLEM)
         } else {
             ("application/json", &*ANSWER)
@@ -88,6 +91,8 @@ impl Told {
             assert_eq!(facts.status, self.status, "{document}");
             assert_eq!(document["outcome"], facts.outcome.as_str(), "{document}");
             assert_eq!(document["retryable"], facts.retryable, "{document}");
+        } else if is_preview {
+            assert_eq!((self.status, &document["outcome"]), (200, &Value::from("not_done")), "{document}");
         } else {
             let outcome = if self.status == 202 { "accepted" } else { "done" };
             assert!(matches!(self.status, 200 | 202), "{self:?}");
@@ -106,14 +111,22 @@ pub(crate) static ANSWER: LazyLock<Schema> = LazyLock::new(|| canonical(include_
 /// The answer of everything else.
 pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/problem.json")));
 
+/// The answer that shows what would be sent.
+pub(crate) static PREVIEW: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/preview.json")));
+
 /// The headers that taskgate sends.
-const OURS: [&str; 8] = [
+const OURS: [&str; 13] = [
     "accept-encoding",
     "allow",
     "cache-control",
+    "content-encoding",
     "content-type",
     "preference-applied",
+    "ratelimit",
+    "ratelimit-policy",
     "retry-after",
+    "vary",
+    "via",
     "www-authenticate",
     "x-request-id",
 ];

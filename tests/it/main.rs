@@ -28,6 +28,7 @@ mod caller;
 mod cases;
 mod cli;
 mod config;
+mod content;
 mod credentials;
 mod docs_examples;
 mod edge;

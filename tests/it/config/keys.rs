@@ -53,6 +53,14 @@ fn keys_and_words() {
 "#,
     );
     check(
+        &[("    title: ACME jobs\n", "    title: ACME jobs\n    trace: always\n")],
+        r#"error: routes.yaml:14:12: providers.acme.trace: expected `true` or `false`, found the text `always`
+   |
+14 |     trace: always
+   |            ^^^^^^
+"#,
+    );
+    check(
         &[("state: stopping", "state: halting")],
         r#"error: routes.yaml:35:51: providers.acme.actions.stop.reply.outcome[1].state: unknown value `halting`
    |

@@ -285,11 +285,19 @@ async fn rows_30_32_and_37_what_headers_ask_for() {
     let text = raw(&rig, &good).await;
     assert!(text.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 "), "{text}");
 
-    // Row 37: what is asked of the answer changes nothing: it is JSON. Row 30: a caller cannot take our framing or credentials away.
-    for fields in [
+    // Row 37: what nobody can give is refused before anything is sent, in JSON.
+    let (row, word) = (37, "406 NOT_ACCEPTABLE");
+    rig.simulators.reset();
+    let refused = [
         "accept: text/html\r\n",
         "accept: application/json;q=0\r\n",
         "accept-encoding: identity;q=0\r\n",
+    ];
+    let rows = refused.map(|fields| (row, fields, prime(fields, ""), word, GoesOn));
+    check(&rig, rows.to_vec()).await;
+    // Row 30: a caller cannot take our framing or credentials away.
+    for fields in [
+        "accept: text/html, */*\r\n",
         "connection: content-length, host, x-auth-token, authorization\r\n",
         "connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
         "connection: upgrade\r\nupgrade: websocket\r\n",

@@ -198,7 +198,7 @@ async fn queries_are_refused_by_name() {
     for (query, named) in [
         ("x=1", true),
         ("force=true", true),
-        ("validate_only=true", true),
+        ("validate_only=yes", true),
         ("instance=a&instance=b", true),
         ("", false),
         ("=", false),
