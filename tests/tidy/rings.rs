@@ -131,6 +131,7 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
     ("cel", &["src/mapping/expression.rs", "src/mapping/plan.rs"]),
     ("arc_swap", &["src/gateway.rs"]),
     ("clap", &["src/cli/"]),
+    ("flate2", &["src/layer/content.rs"]),
     ("granit_parser", &["src/config/yaml.rs"]),
     ("jsonschema", &["src/schema.rs", "src/config/schemas.rs"]),
     // The clock on the wall, which jumps: for those who write it down, and for signatures and lives that vendors compare with theirs.
