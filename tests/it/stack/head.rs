@@ -68,9 +68,10 @@ async fn expectations_loops_and_what_is_asked_of_the_answer() {
         ("via: 1.1 proxy, 1.1 taskgate (comment)", "508 LOOP_DETECTED"),
         ("via: 1.1 proxy\nvia: 2 taskgate", "508 LOOP_DETECTED"),
         ("via: 1.1 taskgate-of-others", "202 accepted"),
-        ("accept: text/html", "202 accepted"),
-        ("accept: application/xml;q=1, application/json;q=0", "202 accepted"),
-        ("accept-encoding: identity;q=0", "202 accepted"),
+        ("accept: text/html", "406 NOT_ACCEPTABLE"),
+        ("accept: application/xml;q=1, application/json;q=0", "406 NOT_ACCEPTABLE"),
+        ("accept: application/xml;q=1, application/json;q=0.1", "202 accepted"),
+        ("accept-encoding: identity;q=0", "406 NOT_ACCEPTABLE"),
     ] {
         check(&stage, PRIME, header, "", expected).await;
     }
