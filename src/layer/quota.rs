@@ -149,7 +149,10 @@ mod tests {
             Arc::new(Allowance { name, rate })
         };
         let both = [allowance("providers.acme", 20, 1), allowance("quotas.acme-retry", 3, 3600)];
-        assert_eq!(policy(&both).unwrap(), r#""providers.acme";q=20;w=1, "quotas.acme-retry";q=3;w=3600"#);
+        assert_eq!(
+            policy(&both).unwrap(),
+            r#""providers.acme";q=20;w=1, "quotas.acme-retry";q=3;w=3600"#
+        );
         assert_eq!(policy(&[]), None);
         for (ms, whole) in [(0, 0), (1, 1), (1000, 1), (1001, 2)] {
             assert_eq!(seconds(Duration::from_millis(ms)), whole);
