@@ -34,10 +34,11 @@ use tower::Service;
 use tower::util::{Oneshot, ServiceExt as _};
 
 use crate::admin::{self, Admin};
+use crate::catalog::{Catalog, Health};
 use crate::layer::dispatch::Dispatch;
 use crate::route::RouteTable;
 use crate::server::{self, ServerLimits, Shutdown};
-use crate::stack::{Frame, Gateway, StackLimits};
+use crate::stack::{self, Frame, Gateway, StackLimits};
 use crate::telemetry::metrics;
 use crate::upstream::client::ClientError;
 use crate::upstream::credentials::Keyring;
@@ -198,8 +199,13 @@ impl Current {
         }
         let over = CancellationToken::new();
         let dispatch = Dispatch::telling(ways.clone(), Some(over.clone().drop_guard()));
+        let (seen, shown) = (gates.clone(), Arc::clone(&table));
+        let catalog = Catalog::new(Arc::clone(&table), move |name| {
+            let provider = shown.providers.get(name);
+            provider.map_or_else(Health::default, |provider| Health::of_status(&seen.status(provider)))
+        });
         let current = Self {
-            gateway: frame.build(Arc::clone(&table), dispatch),
+            gateway: stack::with_pages(Arc::new(catalog), frame.build(Arc::clone(&table), dispatch)),
             table,
             hash,
             keyring,

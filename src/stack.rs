@@ -1,6 +1,7 @@
 //! The stack: the only place where the order of the stages is decided.
 //!
 //! ```text
+//! page         the documents of the catalog, where the path is one of theirs; everything else goes on
 //! observe      request id, deadline, log line, metrics; sees every final answer
 //!  rescue      errors, foreign errors and panics become answers; below: fails, above: never
 //!   load_shed  refuse at once instead of queueing, before a body is read
@@ -25,9 +26,11 @@ use tower::load_shed::LoadShedLayer;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder};
 
+use crate::catalog::Catalog;
 use crate::layer::admit::{AdmitLayer, AdmitLimits};
 use crate::layer::hub::Pace;
 use crate::layer::observe::ObserveLayer;
+use crate::layer::page::PageLayer;
 use crate::layer::pursue::PursueLayer;
 use crate::layer::rescue::RescueLayer;
 use crate::layer::resolve::ResolveLayer;
@@ -39,6 +42,15 @@ use crate::route::RouteTable;
 
 /// The whole gateway as one service: never fails, cheap to clone, one clone per connection.
 pub type Gateway<B> = BoxCloneSyncService<Request<B>, Response<Full<Bytes>>, Infallible>;
+
+/// The gateway with the pages of its catalog in front: they call no vendor and take no place among the calls, so they are there
+/// whatever else goes on.
+pub fn with_pages<B>(catalog: Arc<Catalog>, gateway: Gateway<B>) -> Gateway<B>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    BoxCloneSyncService::new(ServiceBuilder::new().layer(PageLayer::new(catalog)).service(gateway))
+}
 
 /// The limits of the stack.
 #[derive(Clone, Debug)]

@@ -25,6 +25,7 @@ pub mod dispatch;
 pub mod errand;
 pub mod hub;
 pub mod observe;
+pub mod page;
 pub mod prefer;
 pub mod pursue;
 pub mod rescue;

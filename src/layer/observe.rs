@@ -95,7 +95,7 @@ where
 }
 
 /// The caller's id where it is short and plain, a fresh one otherwise.
-fn request_id(headers: &HeaderMap) -> Arc<str> {
+pub(super) fn request_id(headers: &HeaderMap) -> Arc<str> {
     let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     match given {
         Some(id) if is_plain(id) && headers.get_all(X_REQUEST_ID).iter().count() == 1 => Arc::from(id),
@@ -113,7 +113,7 @@ pub fn new_request_id() -> String {
     Uuid::now_v7().to_string()
 }
 
-fn record(spoken: &Spoken, request_id: &str, elapsed: Duration) {
+pub(super) fn record(spoken: &Spoken, request_id: &str, elapsed: Duration) {
     let trail = &spoken.trail;
     let names = trail.route.as_ref().map(|route| (route.provider.as_str(), route.action.as_str()));
     let (provider, action) = names.unwrap_or((metrics::NONE, metrics::NONE));
