@@ -38,7 +38,7 @@ use crate::catalog::{Catalog, Health};
 use crate::layer::dispatch::Dispatch;
 use crate::route::RouteTable;
 use crate::server::{self, ServerLimits, Shutdown};
-use crate::stack::{self, Frame, Gateway, StackLimits};
+use crate::stack::{Frame, Gateway, StackLimits};
 use crate::telemetry::metrics;
 use crate::upstream::client::ClientError;
 use crate::upstream::credentials::Keyring;
@@ -205,7 +205,7 @@ impl Current {
             provider.map_or_else(Health::default, |provider| Health::of_status(&seen.status(provider)))
         });
         let current = Self {
-            gateway: stack::with_pages(Arc::new(catalog), frame.build(Arc::clone(&table), dispatch)),
+            gateway: frame.with_pages(catalog, frame.build(Arc::clone(&table), dispatch)),
             table,
             hash,
             keyring,

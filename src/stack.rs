@@ -43,15 +43,6 @@ use crate::route::RouteTable;
 /// The whole gateway as one service: never fails, cheap to clone, one clone per connection.
 pub type Gateway<B> = BoxCloneSyncService<Request<B>, Response<Full<Bytes>>, Infallible>;
 
-/// The gateway with the pages of its catalog in front: they call no vendor and take no place among the calls, so they are there
-/// whatever else goes on.
-pub fn with_pages<B>(catalog: Arc<Catalog>, gateway: Gateway<B>) -> Gateway<B>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-{
-    BoxCloneSyncService::new(ServiceBuilder::new().layer(PageLayer::new(catalog)).service(gateway))
-}
-
 /// The limits of the stack.
 #[derive(Clone, Debug)]
 pub struct StackLimits {
@@ -120,6 +111,18 @@ impl Frame {
             .layer(TranslateLayer)
             .service(upstream);
         BoxCloneSyncService::new(service)
+    }
+}
+
+impl Frame {
+    /// The stack with the pages of a catalog in front: they call no vendor and take no place among the calls, so they are there whatever
+    /// else goes on.
+    pub fn with_pages<B>(&self, catalog: Catalog, gateway: Gateway<B>) -> Gateway<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+    {
+        let pages = PageLayer::new(Arc::new(catalog), self.limits.admit.clone());
+        BoxCloneSyncService::new(ServiceBuilder::new().layer(pages).service(gateway))
     }
 }
 

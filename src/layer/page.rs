@@ -17,24 +17,30 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::Trail;
+use super::admit::AdmitLimits;
 use super::observe::{X_REQUEST_ID, problem_response, record, request_id, without_content};
 use super::rescue::{Spoken, instance};
 use crate::catalog::{Asked, Catalog};
 use crate::model::answer::Outcome;
 use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
 use crate::telemetry::metrics;
 
 /// Makes [`Pages`].
 #[derive(Clone, Debug)]
 pub struct PageLayer {
     catalog: Arc<Catalog>,
+    limits: Arc<AdmitLimits>,
 }
 
 impl PageLayer {
-    /// The pages of this catalog.
+    /// The pages of this catalog, for requests within these limits.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>) -> Self {
-        Self { catalog }
+    pub fn new(catalog: Arc<Catalog>, limits: AdmitLimits) -> Self {
+        Self {
+            catalog,
+            limits: Arc::new(limits),
+        }
     }
 }
 
@@ -45,6 +51,7 @@ impl<S> Layer<S> for PageLayer {
         Pages {
             inner,
             catalog: Arc::clone(&self.catalog),
+            limits: Arc::clone(&self.limits),
         }
     }
 }
@@ -54,6 +61,7 @@ impl<S> Layer<S> for PageLayer {
 pub struct Pages<S> {
     inner: S,
     catalog: Arc<Catalog>,
+    limits: Arc<AdmitLimits>,
 }
 
 impl<S, B> Service<Request<B>> for Pages<S>
@@ -80,9 +88,28 @@ where
         };
         match self.catalog.answer(asked) {
             None => Either::Left(self.inner.call(request)),
-            Some(answer) => Either::Right(ready(Ok(told(&request, answer, begun)))),
+            Some(answer) => {
+                let answer = check_size(&request, &self.limits).and(answer);
+                Either::Right(ready(Ok(told(&request, answer, begun))))
+            }
         }
     }
+}
+
+/// As large as for any other request, and no larger.
+fn check_size<B>(request: &Request<B>, limits: &AdmitLimits) -> Result<(), GatewayError> {
+    let headers = request.headers();
+    let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > limits.max_headers || header_bytes > limits.max_header_bytes {
+        let (fields, bytes) = (limits.max_headers, limits.max_header_bytes);
+        let detail = format!("at most {fields} header fields with {bytes} bytes are taken");
+        return Err(GatewayError::new(Reason::HeadersTooLarge, detail));
+    }
+    if request.uri().path().len() > limits.max_target_bytes {
+        let detail = format!("the request target has more than {} bytes", limits.max_target_bytes);
+        return Err(GatewayError::new(Reason::TargetTooLong, detail));
+    }
+    Ok(())
 }
 
 fn told<B>(request: &Request<B>, answer: Result<Response<Bytes>, GatewayError>, begun: Instant) -> Response<Full<Bytes>> {

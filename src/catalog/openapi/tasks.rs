@@ -6,7 +6,7 @@ use super::responses::Kind;
 use super::{BATCH_TAG, Builder, OPERATIONS_TAG, pascal};
 use crate::catalog::example::Example;
 use crate::catalog::shapes;
-use crate::route::{Provider, Repeat, Route};
+use crate::route::{IdKind, Provider, Repeat, Route};
 
 impl Builder<'_> {
     /// Every path that is about tasks.
@@ -196,13 +196,26 @@ impl Builder<'_> {
     /// The parameter `id` of a provider.
     fn id(&mut self, provider: &Provider) -> Value {
         let name = format!("{}Id", pascal(&provider.name));
+        let owner = provider.actions_of.as_deref().unwrap_or(&provider.name);
+        let cases = self.table.examples.all().iter();
+        let shown = cases
+            .filter(|case| case.provider == owner && case.reason().is_none())
+            .map(|case| case.id.clone())
+            .next();
         self.component("parameters", &name, || {
             let mut schema = provider.id.document.clone();
             restrict_id(&mut schema);
-            json!({
+            let mut parameter = json!({
                 "name": "id", "in": "path", "required": true, "schema": schema,
                 "description": format!("The task: {}.", provider.id.description),
-            })
+            });
+            if let Some(id) = shown {
+                parameter["example"] = match provider.id.kind {
+                    IdKind::Integer => id.parse::<i64>().map_or(Value::Null, Value::from),
+                    IdKind::String => id.into(),
+                };
+            }
+            parameter
         })
     }
 
@@ -354,11 +367,13 @@ fn restrict_id(schema: &mut Value) {
 
 /// A header that may hold anything: what is of no use is ignored.
 fn free_text() -> Value {
-    json!({ "type": "string", "maxLength": 4096, "pattern": "^[\\t -~]*$" })
+    json!({ "type": "string", "maxLength": HEADER_BYTES, "pattern": "^[^\\u0000-\\u0008\\u000A-\\u001F\\u007F]*$" })
 }
 
 const DONE: &str = "Done: the vendor confirms the effect, or there was nothing left to do (`already`).";
 const ACCEPTED: &str = "Accepted: the vendor took the request; the effect is under way.";
 const LOOKED: &str = "The task.";
+/// All headers of a request together have no more; a longer one is refused for its size.
+const HEADER_BYTES: u32 = 32 * 1024;
 /// More show nothing new.
 const MAX_EXAMPLES: usize = 4;
