@@ -68,19 +68,17 @@ async function run() {
   const loaded = new Promise((resolve) => {
     browser.stdio[4].on("data", (text) => text.includes("Page.loadEventFired") && resolve());
   });
-  await send("Page.navigate", { url: `${gateway}/docs` }, sessionId);
+  await send("Page.navigate", { url: `${gateway}/docs#/prime/StopPrimeTask` }, sessionId);
   await loaded;
 
-  // What the demo prints first: stop a run of the provider whose ids are numbers.
+  // A link to an operation opens it. What the demo prints first: stop a run of the provider whose ids are numbers.
   const shown = await inPage(`
-    const operation = await appears('.opblock[id$="StopPrimeTask"]');
-    operation.querySelector(".opblock-summary-control, .opblock-summary").click();
     const id = await appears('.opblock[id$="StopPrimeTask"] tr[data-param-name="id"] input');
     Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(id, "15");
     id.dispatchEvent(new Event("input", { bubbles: true }));
     (await appears('.opblock[id$="StopPrimeTask"] button.execute')).click();
-    const status = await appears('.opblock[id$="StopPrimeTask"] .live-responses-table .response-col_status');
-    const body = await appears('.opblock[id$="StopPrimeTask"] .live-responses-table .response-col_description .highlight-code');
+    const status = await appears('.opblock[id$="StopPrimeTask"] .live-responses-table tr.response .response-col_status');
+    const body = await appears('.opblock[id$="StopPrimeTask"] .live-responses-table tr.response .response-col_description .highlight-code');
     return { status: status.innerText.trim().split(/\\s/)[0], body: body.innerText, operations: document.querySelectorAll(".opblock").length };
   `);
   const body = JSON.parse(shown.body.slice(shown.body.indexOf("{"), shown.body.lastIndexOf("}") + 1));

@@ -257,7 +257,7 @@ impl Builder<'_> {
     pub(super) fn every_parameters(&mut self) -> Vec<Value> {
         let mut parameters = vec![self.component("parameters", "RequestId", || {
             json!({
-                "name": "X-Request-Id", "in": "header", "required": false, "example": "deploy-4711", "schema": free_text(),
+                "name": "X-Request-Id", "in": "header", "required": false, "schema": free_text(),
                 "description": "The caller's id for this call: 1 to 64 letters, digits, `-`, `_` and `.`. Anything else is replaced by a fresh one.",
             })
         })];
