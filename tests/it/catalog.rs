@@ -69,7 +69,7 @@ async fn health_is_as_last_seen() {
 
 #[tokio::test]
 async fn what_is_not_configured_says_what_is_missing_and_no_value() {
-    let secret = "a-password-that-nobody-may-see";
+    let secret = "a-password-that-opens-nothing";
     let environment: Environment = [
         ("PRIME_PASSWORD".to_owned(), secret.to_owned()),
         ("PRIME_USER".to_owned(), "somebody".to_owned()),
