@@ -83,7 +83,7 @@ async fn what_is_not_configured_says_what_is_missing_and_no_value() {
     assert_eq!((&one["configured"], &one["missing"]), (&json!(false), &json!(["PRIME_ENDPOINT"])));
     let mut said = String::from_utf8(told.body.to_vec()).unwrap();
     for path in ["/providers", "/openapi.json", "/providers/cfw"] {
-        said.push_str(&String::from_utf8(caller.get(path).await.body.to_vec()).unwrap());
+        said.push_str(std::str::from_utf8(&caller.get(path).await.body).unwrap());
     }
     assert!(!said.contains(secret) && !said.contains("somebody"));
     drop(caller);
