@@ -99,7 +99,7 @@ pub fn cross_batch_request(bodies: &[(&Provider, Value)]) -> Value {
         "properties": {
             "requests": {
                 "description": "The tasks, each once. The results come in this order.",
-                "type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": { "oneOf": items },
+                "type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": { "anyOf": items },
             },
         },
     })
