@@ -3,82 +3,46 @@
 //! **Invariants**: a page calls no vendor, takes no place among the calls, and is logged and counted like every other answer, with
 //! neither provider nor action; what is wrong with a request for one is said in the same voice.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::sync::Arc;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
-use futures_util::future::Either;
 use http::header::HeaderValue;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
-use super::Trail;
 use super::admit::AdmitLimits;
-use super::observe::{X_REQUEST_ID, problem_response, record, request_id, without_content};
-use super::rescue::{Spoken, instance};
+use super::observe::{X_REQUEST_ID, problem_response, request_id, without_content};
+use super::rescue::instance;
 use crate::catalog::{Asked, Catalog};
 use crate::model::answer::Outcome;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
-use crate::telemetry::metrics;
+use crate::telemetry::log::{self, RequestRecord};
+use crate::telemetry::metrics::{self, InFlight, RequestMeter};
 
-/// Makes [`Pages`].
-#[derive(Clone, Debug)]
-pub struct PageLayer {
-    catalog: Arc<Catalog>,
-    limits: Arc<AdmitLimits>,
+/// The pages of one configuration.
+#[derive(Debug)]
+pub struct Pages {
+    catalog: Catalog,
+    limits: AdmitLimits,
+    in_flight: InFlight,
+    meter: RequestMeter,
 }
 
-impl PageLayer {
+impl Pages {
     /// The pages of this catalog, for requests within these limits.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, limits: AdmitLimits) -> Self {
+    pub fn new(catalog: Catalog, limits: AdmitLimits) -> Self {
         Self {
             catalog,
-            limits: Arc::new(limits),
+            limits,
+            in_flight: InFlight::default(),
+            meter: RequestMeter::new(metrics::NONE, metrics::NONE),
         }
     }
-}
 
-impl<S> Layer<S> for PageLayer {
-    type Service = Pages<S>;
-
-    fn layer(&self, inner: S) -> Pages<S> {
-        Pages {
-            inner,
-            catalog: Arc::clone(&self.catalog),
-            limits: Arc::clone(&self.limits),
-        }
-    }
-}
-
-/// The stage.
-#[derive(Clone, Debug)]
-pub struct Pages<S> {
-    inner: S,
-    catalog: Arc<Catalog>,
-    limits: Arc<AdmitLimits>,
-}
-
-impl<S, B> Service<Request<B>> for Pages<S>
-where
-    S: Service<Request<B>, Response = Response<Full<Bytes>>, Error = Infallible>,
-    B: http_body::Body<Data = Bytes>,
-{
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Self::Response, Infallible>>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let begun = Instant::now();
+    /// The answer to a request for a page; nothing where the path belongs to somebody else.
+    #[must_use]
+    pub fn answer<B: http_body::Body>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
         let asked = Asked {
             method: request.method(),
             path: request.uri().path(),
@@ -86,12 +50,43 @@ where
             headers: request.headers(),
             has_body: !request.body().is_end_stream(),
         };
-        match self.catalog.answer(asked) {
-            None => Either::Left(self.inner.call(request)),
-            Some(answer) => {
-                let answer = check_size(&request, &self.limits).and(answer);
-                Either::Right(ready(Ok(told(&request, answer, begun))))
-            }
+        let begun = Instant::now();
+        let answer = self.catalog.answer(asked)?;
+        Some(self.told(request, check_size(request, &self.limits).and(answer), begun))
+    }
+
+    fn told<B>(&self, request: &Request<B>, answer: Result<Response<Bytes>, GatewayError>, begun: Instant) -> Response<Full<Bytes>> {
+        let _under_way = self.in_flight.begins();
+        let request_id = request_id(request.headers());
+        let (mut response, error) = match answer {
+            Ok(page) => (page.map(Full::new), None),
+            Err(error) => (problem_response(&error, &instance(request.uri()), &request_id), Some(error)),
+        };
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        let outcome = error.as_ref().map_or(Outcome::Done, |error| error.reason.facts().outcome);
+        let reason = error.as_ref().map(|error| error.reason);
+        self.meter.ended(outcome, reason, begun.elapsed());
+        log::request_line(&RequestRecord {
+            request_id: &request_id,
+            provider: None,
+            action: None,
+            id: None,
+            outcome: outcome.as_str(),
+            reason: reason.map(Reason::code),
+            status: response.status().as_u16(),
+            duration: begun.elapsed(),
+            vendor_status: None,
+            vendor_duration: None,
+            vendor_request_id: None,
+            caller_reason: None,
+            error: error.as_ref().and_then(|error| error.internal.as_deref()),
+        });
+        if request.method() == Method::HEAD {
+            without_content(response)
+        } else {
+            response
         }
     }
 }
@@ -110,30 +105,4 @@ fn check_size<B>(request: &Request<B>, limits: &AdmitLimits) -> Result<(), Gatew
         return Err(GatewayError::new(Reason::TargetTooLong, detail));
     }
     Ok(())
-}
-
-fn told<B>(request: &Request<B>, answer: Result<Response<Bytes>, GatewayError>, begun: Instant) -> Response<Full<Bytes>> {
-    let _under_way = metrics::request_begins();
-    let request_id = request_id(request.headers());
-    let (mut response, error) = match answer {
-        Ok(page) => (page.map(Full::new), None),
-        Err(error) => (problem_response(&error, &instance(request.uri()), &request_id), Some(error)),
-    };
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(X_REQUEST_ID, id);
-    }
-    let spoken = Spoken {
-        status: response.status().as_u16(),
-        document: String::new(),
-        outcome: error.as_ref().map_or(Outcome::Done, |error| error.reason.facts().outcome),
-        error,
-        vendor: None,
-        trail: Trail::default(),
-    };
-    record(&spoken, &request_id, begun.elapsed());
-    if request.method() == Method::HEAD {
-        without_content(response)
-    } else {
-        response
-    }
 }

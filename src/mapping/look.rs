@@ -6,14 +6,17 @@
 //! **Invariants**: a task is only called unknown by a list that is complete; a state that the route does not know is
 //! `unknown`, never a guess. One page serves any number of callers: nothing in it belongs to one of them.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::expression::{Bindings, Expression};
-use super::fault::clean;
+use super::fault::{FaultTable, clean};
 use super::moment::Times;
-use super::reply::{Decoded, Reading, ReplyRules, ReplyValues, bad};
-use super::request::{CallValues, causes};
+use super::reply::{Reading, ReplyRules, Told, bad};
+use super::request::{CallValues, Fresh, causes};
 use super::template::{Placeholder, Template};
+use super::values::ReplyValues;
 use crate::model::answer::{Answer, Success, TaskState};
 use crate::model::call::UpstreamReply;
 use crate::model::error::{GatewayError, VendorFault};
@@ -44,8 +47,16 @@ pub struct TaskRules {
 /// A vendor's answer to a look, understood as far as it is the same for everybody.
 #[derive(Debug)]
 pub struct Page {
-    values: ReplyValues,
-    fault: VendorFault,
+    values: ReplyValues<'static>,
+    faults: Arc<FaultTable>,
+    status: u16,
+}
+
+impl Page {
+    /// What the vendor said, in case that it is a fault.
+    fn fault(&self, bindings: &Bindings<'_>) -> VendorFault {
+        self.faults.fault(self.status, bindings)
+    }
 }
 
 /// A task as a page shows it.
@@ -97,25 +108,34 @@ impl ReplyRules {
     /// # Errors
     /// A [`Reading`] that is an error: a fault by the rules, a page that does not fit its schema, anything that is no page.
     pub fn page(&self, call: &CallValues, reply: &UpstreamReply) -> Result<Page, Box<Reading>> {
-        let decoded = self.decode(reply);
-        let values = ReplyValues::new(reply, &decoded);
-        let fault = {
+        let values = ReplyValues::new(reply, self.decode(reply));
+        {
             let bindings = values.bind(call.bindings());
-            let fault = self.vendor_fault(reply, &bindings);
-            if let Some(reading) = self.ruled("", reply, &decoded, &bindings, &fault) {
+            let told = Told {
+                rules: self,
+                reply,
+                values: &values,
+                bindings: &bindings,
+            };
+            if let Some(reading) = told.ruled("") {
                 return Err(Box::new(reading));
             }
             if !reply.status.is_success() {
-                return Err(Box::new(self.unruled(&decoded, fault, &bindings, reply)));
+                return Err(Box::new(told.unruled()));
             }
-            fault
-        };
-        // A look without a document shows nothing, whatever the schema allows.
-        match (self.unfit(&decoded, &fault), &decoded) {
-            (None, Decoded::Value(_)) => Ok(Page { values, fault }),
-            (Some(reading), _) => Err(Box::new(reading)),
-            (None, _) => Err(Box::new(bad(fault, "the vendor's answer is empty").into())),
+            if let Some(reading) = told.unfit() {
+                return Err(Box::new(reading));
+            }
+            // A look without a document shows nothing, whatever the schema allows.
+            if !values.is_value() {
+                return Err(Box::new(bad(told.fault(), "the vendor's answer is empty").into()));
+            }
         }
+        Ok(Page {
+            values: values.into_owned(),
+            faults: Arc::clone(&self.faults),
+            status: reply.status.as_u16(),
+        })
     }
 }
 
@@ -126,7 +146,7 @@ impl TaskRules {
     /// `TASK_NOT_FOUND` where a complete page does not show it; `BAD_VENDOR_RESPONSE` where nothing can be said.
     pub fn sight(&self, page: &Page, call: &CallValues) -> Result<Sighting, GatewayError> {
         let bindings = page.values.bind(call.bindings());
-        let unclear = |detail: &str| bad(page.fault.clone(), detail);
+        let unclear = |detail: &str| bad(page.fault(&bindings), detail);
         let found = match self.item.evaluate(&bindings) {
             Ok(found) => found.map(std::borrow::Cow::into_owned),
             Err(error) => return Err(unclear("the vendor's answer lacks what the route reads from it").with_internal(causes(&error))),
@@ -142,12 +162,12 @@ impl TaskRules {
             Some(_) => return Err(unclear("the vendor's answer has no task where the route looks for it")),
         };
         let text = |template: Option<&Template>, bindings: &Bindings<'_>| -> Option<String> {
-            let text = template?.render_text(bindings).ok().flatten()?;
+            let text = template?.text(bindings).ok().flatten()?;
             clean(&text, MAX_TEXT_CHARS)
         };
         let (state, raw_state, name, created_at, updated_at) = {
             let bindings = bindings.clone().with("item", &item);
-            let state = match self.state.render_text(&bindings) {
+            let state = match self.state.text(&bindings) {
                 Ok(state) => state.and_then(|state| TaskState::parse(&state)).unwrap_or(TaskState::Unknown),
                 Err(error) => return Err(unclear("the vendor's answer lacks the task's state").with_internal(causes(&error))),
             };
@@ -166,8 +186,8 @@ impl TaskRules {
             name,
             created_at,
             updated_at,
-            vendor_status: page.fault.status,
-            vendor_request_id: page.fault.request_id.clone(),
+            vendor_status: page.status,
+            vendor_request_id: page.faults.request_id(&bindings),
             item,
         })
     }
@@ -177,10 +197,10 @@ impl TaskRules {
         let is_complete = self.complete.as_ref().map_or(Ok(true), |complete| complete.holds(bindings));
         if is_complete == Ok(true) {
             let detail = "the vendor does not know a task with this id";
-            return GatewayError::new(Reason::TaskNotFound, detail).with_vendor(page.fault.clone());
+            return GatewayError::new(Reason::TaskNotFound, detail).with_vendor(page.fault(bindings));
         }
         let detail = "the vendor shows only a part of its tasks, and this one is not among them";
-        bad(page.fault.clone(), detail)
+        bad(page.fault(bindings), detail)
     }
 }
 
@@ -288,8 +308,8 @@ pub fn values_for_look(call: &CallValues, schema: &RequestSchema) -> Result<Call
     Ok(CallValues {
         id: call.id.clone(),
         body,
-        call: Value::Object(Map::new()),
-        settings: std::sync::Arc::clone(&call.settings),
+        call: Fresh::nothing(),
+        settings: Arc::clone(&call.settings),
     })
 }
 

@@ -13,4 +13,8 @@ pub mod request;
 pub mod template;
 pub mod validate;
 
+mod bindings;
+mod headers;
 mod nesting;
+mod plan;
+mod values;

@@ -1,5 +1,6 @@
 //! The built program, as people and their scripts meet it.
 
+mod client;
 mod explained;
 mod lifecycle;
 mod logging;
@@ -20,7 +21,21 @@ fn help_teaches_and_ends_well() {
         "{}",
         help.stdout
     );
-    for command in ["serve", "demo", "simulate", "check", "explain", "init", "completions"] {
+    for command in [
+        "serve",
+        "demo",
+        "simulate",
+        "check",
+        "explain",
+        "stop",
+        "retry",
+        "act",
+        "batch",
+        "status",
+        "init",
+        "completions",
+        "man",
+    ] {
         assert!(
             help.stdout.contains(&format!("\n  {command}")),
             "{command} is missing in {}",
@@ -62,6 +77,8 @@ fn what_was_not_meant_is_said_with_the_usage() {
         ),
         (&["serve", "--max-in-flight", "0"], "expected a number from 1 to 1000000"),
         (&["serve", "--max-connections", "0"], "expected a number from 1 to 1000000"),
+        (&["serve", "--workers", "0"], "expected a number from 1 to 1024"),
+        (&["demo", "--workers", "all"], "expected a number from 1 to 1024"),
         (&["serve", "--idle-timeout", "0s"], "expected more than no time"),
         (&["serve", "--body-timeout", "soon"], "expected a duration"),
         (&["serve", "--log-format", "xml"], "expected `auto`, `json` or `text`"),
