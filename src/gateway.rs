@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::admin::{self, Admin};
+use crate::catalog::{Catalog, Health};
 use crate::layer::BoxFuture;
 use crate::layer::dispatch::Dispatch;
 use crate::route::RouteTable;
@@ -198,8 +199,13 @@ impl Current {
         }
         let over = CancellationToken::new();
         let dispatch = Dispatch::telling(ways.clone(), Some(over.clone().drop_guard()));
+        let (seen, shown) = (gates.clone(), Arc::clone(&table));
+        let catalog = Catalog::new(Arc::clone(&table), move |name| {
+            let provider = shown.providers.get(name);
+            provider.map_or_else(Health::default, |provider| Health::of_status(&seen.status(provider)))
+        });
         let current = Self {
-            gateway: frame.build(Arc::clone(&table), dispatch),
+            gateway: frame.with_pages(catalog, frame.build(Arc::clone(&table), dispatch)),
             table,
             hash,
             keyring,

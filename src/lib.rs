@@ -31,6 +31,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold"))]
 
 pub mod admin;
+pub mod catalog;
 pub mod cli;
 pub mod codec;
 pub mod config;

@@ -11,6 +11,7 @@ use http::header::HeaderName;
 use http::uri::{Authority, Scheme};
 use serde_json::{Map, Value};
 
+use crate::catalog::example::Examples;
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
@@ -39,6 +40,8 @@ pub struct RouteTable {
     pub verbs: BTreeSet<String>,
     /// The callers' headers that some provider's credentials hand on; no other one outlives the first stage.
     pub passthrough: Arc<HashSet<HeaderName>>,
+    /// Calls and answers for the documents; empty where nobody asked for them.
+    pub examples: Examples,
 }
 
 /// One configured deployment of a vendor's product.
@@ -115,6 +118,8 @@ pub struct IdRule {
     pub kind: IdKind,
     /// The rest of the rule.
     pub schema: crate::schema::Schema,
+    /// The same as a document: for discovery.
+    pub document: Value,
     /// The rule in words, for error texts: `^[0-9a-f]{32}$`, `an integer from 1`.
     pub description: String,
 }

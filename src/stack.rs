@@ -1,6 +1,7 @@
 //! The stack: the only place where the order of the stages is decided.
 //!
 //! ```text
+//! page         the documents of the catalog, where the path is one of theirs; everything else goes on
 //! observe      request id, deadline, log line, metrics; sees every final answer
 //!  rescue      errors and panics become answers; below: fails, above: never
 //!   shed       calls in flight over all providers; one more is refused at once, before a body is read
@@ -26,10 +27,12 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::Service;
 
+use crate::catalog::Catalog;
 use crate::layer::admit::{Admit, AdmitLimits};
 use crate::layer::fork::Fork;
 use crate::layer::hub::{Hub, Pace};
 use crate::layer::observe::Observe;
+use crate::layer::page::Pages;
 use crate::layer::pursue::Pursue;
 use crate::layer::rescue::{Rescue, Spoken};
 use crate::layer::resolve::Resolve;
@@ -164,6 +167,38 @@ impl Frame {
         // Outermost, so that what rescue says is what is counted and logged.
         let stages = Observe::new(limits.deadline, stages);
         Gateway { entry: Arc::new(stages) }
+    }
+}
+
+/// The pages of a catalog, and the stack behind them.
+struct Paged<B> {
+    pages: Pages,
+    gateway: Gateway<B>,
+}
+
+impl<B> Entry<B> for Paged<B>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    fn enter(self: Arc<Self>, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>, Infallible> {
+        match self.pages.answer(&request) {
+            Some(page) => Box::pin(std::future::ready(Ok(page))),
+            None => self.gateway.enter(request),
+        }
+    }
+}
+
+impl Frame {
+    /// The stack with the pages of a catalog in front: they call no vendor and take no place among the calls, so they are there whatever
+    /// else goes on.
+    pub fn with_pages<B>(&self, catalog: Catalog, gateway: Gateway<B>) -> Gateway<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+    {
+        let pages = Pages::new(catalog, self.limits.admit.clone());
+        Gateway {
+            entry: Arc::new(Paged { pages, gateway }),
+        }
     }
 }
 

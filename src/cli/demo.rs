@@ -49,7 +49,9 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, CliError> {
         .await
         .map_err(|error| CliError::system("the simulators do not start", error))?;
     let environment: Environment = simulators.environment().into_iter().collect();
-    let compiled = compile(&shipped::sources(), ROUTES_FILE, &environment).map_err(|rejected| super::rejected_text(&rejected))?;
+    let sources = shipped::sources();
+    let compiled = compile(&sources, ROUTES_FILE, &environment).map_err(|rejected| super::rejected_text(&rejected))?;
+    let compiled = compiled.with_examples(&sources);
     let mut signals = StopSignals::catch()?;
     let gateway = args.gateway.start(&compiled).await?;
     serve::announce(&gateway, &compiled)?;

@@ -20,6 +20,7 @@ mod demo;
 pub mod explain;
 mod init;
 mod man;
+mod openapi;
 pub mod rehearsal;
 mod reload;
 mod serve;
@@ -49,6 +50,9 @@ enum Command {
     /// Print the request that a vendor would get, secrets masked; nothing is sent
     #[command(after_help = EXPLAIN_HELP)]
     Explain(explain::ExplainArgs),
+    /// Print the description of the API as OpenAPI 3.1, made of the routes, their schemas and cases
+    #[command(after_help = OPENAPI_HELP)]
+    Openapi(openapi::OpenapiArgs),
     /// Stop a task, by a gateway that runs
     #[command(after_help = CLIENT_HELP)]
     Stop(client::act::TaskArgs),
@@ -155,6 +159,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Simulate(args) => block_on(None, simulate::run(args)),
         Command::Check(args) => block_on(None, check::run(args)),
         Command::Explain(args) => explain::run(args),
+        Command::Openapi(args) => openapi::run(args),
         Command::Stop(args) => block_on(Some(1), client::act::run("stop", args)),
         Command::Retry(args) => block_on(Some(1), client::act::run("retry", args)),
         Command::Act(args) => block_on(Some(1), client::act::act(args)),
@@ -388,6 +393,14 @@ Examples:
 Without --data the empty body is used where the action takes it, and the body of the case `ok`
 otherwise. Variables that are not set are taken from cases/<provider>/environment.yaml. Both are
 said on standard error. A variable may stand in a file: PRIME_USER_FILE names that of PRIME_USER.";
+
+const OPENAPI_HELP: &str = "\
+Examples:
+  taskgate openapi > openapi.json
+  taskgate openapi --routes gate/routes.yaml | jq '.paths | keys'
+
+A running gateway has the same at /openapi.json, and a page to read and try it at /docs. No
+variable and no file that a variable names is read.";
 
 #[cfg(test)]
 mod tests {

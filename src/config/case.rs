@@ -16,6 +16,7 @@ use super::files::FileSet;
 use super::place::Path;
 use super::sources::Sources;
 use super::yaml;
+use crate::catalog::example::Example;
 
 /// One case.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +182,38 @@ pub fn read_all(sources: &Sources, files: &mut FileSet, faults: &mut Diagnostics
         .iter()
         .filter_map(|path| read(sources, path, files, faults))
         .collect()
+}
+
+/// What the documents show: calls and answers of cases. One that cannot be read is left out; `taskgate check` says what is wrong with it.
+#[must_use]
+pub fn examples(sources: &Sources) -> Vec<Example> {
+    let (mut files, mut faults) = (FileSet::default(), Diagnostics::default());
+    let cases = read_all(sources, &mut files, &mut faults);
+    cases.into_iter().map(Case::into_example).collect()
+}
+
+impl Case {
+    fn into_example(self) -> Example {
+        let Content {
+            title,
+            call,
+            vendor,
+            answer,
+            ..
+        } = self.content;
+        Example {
+            provider: self.provider,
+            action: self.action,
+            name: self.name,
+            title,
+            id: call.id,
+            body: call.body,
+            query: call.query.into_iter().collect(),
+            status: answer.status,
+            answer: answer.body,
+            vendor_status: vendor.last().and_then(|turn| turn.reply.status),
+        }
+    }
 }
 
 fn read(sources: &Sources, path: &str, files: &mut FileSet, faults: &mut Diagnostics) -> Option<Case> {

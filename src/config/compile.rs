@@ -25,6 +25,7 @@ use super::sources::Sources;
 use super::template::TemplateCompiler;
 use super::variables::Variables;
 use super::yaml;
+use crate::catalog::example::Examples;
 use crate::crypto::sha256_hex;
 use crate::mapping::fault::{CodeFamily, FaultRule, FaultTable, StatusPattern};
 use crate::mapping::template::Placeholder;
@@ -41,6 +42,19 @@ pub struct Compiled {
     /// A hash over all files that were read and all values that are no secret, 16 hex digits: two instances with the same one run
     /// the same routes against the same vendors. Of secrets it knows whether they are set.
     pub hash: String,
+}
+
+impl Compiled {
+    /// The same, with the cases of its tree as examples for the documents; they are read when somebody reads those.
+    #[must_use]
+    pub fn with_examples(mut self, sources: &Sources) -> Self {
+        // Nobody else has the table yet; if somebody had, the documents would be without examples.
+        if let Some(table) = Arc::get_mut(&mut self.table) {
+            let sources = sources.unread();
+            table.examples = Examples::read_by(move || super::case::examples(&sources));
+        }
+        self
+    }
 }
 
 /// A routes file that cannot be run.
@@ -152,6 +166,7 @@ impl Compiler<'_> {
             providers,
             verbs,
             passthrough: Arc::new(compile_credentials::passthrough(credentials.values())),
+            examples: Examples::default(),
         }
     }
 
@@ -434,9 +449,10 @@ impl Compiler<'_> {
             },
         };
         match Schema::compile(schema) {
-            Ok(schema) => Some(IdRule {
+            Ok(compiled) => Some(IdRule {
                 kind: provider.id.kind,
-                schema,
+                schema: compiled,
+                document: schema.clone(),
                 description,
             }),
             // The decoder has said already what is wrong with a pattern.

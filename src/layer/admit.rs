@@ -202,7 +202,7 @@ fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLi
         );
         return Err(GatewayError::new(Reason::HeadersTooLarge, detail));
     }
-    if !KNOWN_METHODS.contains(&head.method) {
+    if !KNOWN_METHODS.contains(&head.method) && head.method.as_str() != "QUERY" {
         let detail = "this method is not one of RFC 9110; an action on a task is a POST, a look at it a GET";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }

@@ -28,6 +28,7 @@ pub mod errand;
 pub mod fork;
 pub mod hub;
 pub mod observe;
+pub mod page;
 pub mod prefer;
 pub mod pursue;
 pub mod request_id;

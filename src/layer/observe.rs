@@ -95,7 +95,7 @@ impl<S> Observe<S> {
 }
 
 /// The caller's id where it is short and plain, a fresh one otherwise.
-fn request_id(headers: &HeaderMap) -> Arc<str> {
+pub(super) fn request_id(headers: &HeaderMap) -> Arc<str> {
     let mut given = headers.get_all(X_REQUEST_ID).iter();
     match (given.next().and_then(|value| value.to_str().ok()), given.next()) {
         (Some(id), None) if is_plain(id) => Arc::from(id),

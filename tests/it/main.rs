@@ -3,6 +3,8 @@
 //! | module | what it shows | boundary |
 //! |---|---|---|
 //! | `cases` | every shipped case, as it stands in `cases/` | stack |
+//! | `catalog` | what the gateway says of itself, and the golden description of the interface | sockets |
+//! | `openapi` | the description of the interface: whole, closed, true | pure |
 //! | `sixth` | a vendor that nobody knew, added by YAML, schemas and cases alone | stack and sockets |
 //! | `config` | bad routes and the exact text of their faults | compiler |
 //! | `credentials` | logins, expiry, signatures, handed-on headers | sockets |
@@ -26,6 +28,7 @@
 mod answers;
 mod caller;
 mod cases;
+mod catalog;
 mod cli;
 mod config;
 mod credentials;
@@ -33,6 +36,7 @@ mod docs_examples;
 mod edge;
 mod faults;
 mod isolation;
+mod openapi;
 #[path = "../overheard/mod.rs"]
 mod overheard;
 mod program;

@@ -28,7 +28,7 @@ const RINGS: &[Ring] = &[
     },
     Ring {
         name: "1 core",
-        modules: &["path", "query", "schema", "mapping", "route", "crypto", "trust"],
+        modules: &["path", "query", "schema", "mapping", "route", "catalog", "crypto", "trust"],
         uses: &["0 values", "1 documents"],
         never: &[PURE, SYNCHRONOUS],
     },
