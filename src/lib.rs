@@ -17,7 +17,7 @@
 //!
 //! [`stack`] is the list of the stages; [`config`] compiles `routes.yaml` into the [`route::RouteTable`] that they read.
 //!
-//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`schema`], [`mapping`], [`route`]; [`config`]; [`layer`] and [`stack`];
+//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`schema`], [`mapping`], [`route`]; [`idempotency`] and [`operation`]; [`config`]; [`layer`] and [`stack`];
 //! [`upstream`], [`telemetry`], [`server`], [`admin`], [`gateway`]; [`simulate`] apart; [`cli`] around all. `ARCHITECTURE.md` has the map and
 //! what is absent on purpose.
 //!

@@ -85,7 +85,7 @@ impl Reloader {
 
 fn put_to_work(gateway: &mut RunningGateway, compiled: Result<Compiled, String>, why: &str) {
     match compiled {
-        Ok(Compiled { table, hash }) => {
+        Ok(Compiled { table, hash, .. }) => {
             let unconfigured = table.providers.values().filter(|provider| provider.connection.is_err());
             let not_configured = unconfigured.map(|provider| provider.name.as_str()).collect::<Vec<_>>().join(" ");
             match gateway.replace(Arc::clone(&table), hash.clone()) {

@@ -19,6 +19,8 @@
 //! **Source**: draft-ietf-httpapi-idempotency-key-header-07, AIP-155.
 
 mod fingerprint;
+#[cfg(test)]
+mod interleavings;
 mod keeper;
 mod key;
 mod memory;

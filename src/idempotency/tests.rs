@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method};
-use proptest::prelude::*;
 use serde_json::Map;
 use tokio::time::advance;
 
@@ -35,7 +34,7 @@ fn fingerprint(path: &str) -> Fingerprint {
     Fingerprint::of(&Method::POST, path, &Map::new(), &HeaderMap::new())
 }
 
-fn kept(reason: Option<Reason>) -> Kept {
+pub(super) fn kept(reason: Option<Reason>) -> Kept {
     let (status, outcome) = reason.map_or((200, Outcome::Done), |reason| (reason.facts().status, reason.facts().outcome));
     Kept {
         status,
@@ -45,11 +44,11 @@ fn kept(reason: Option<Reason>) -> Kept {
     }
 }
 
-fn memory() -> Keeper {
+pub(super) fn memory() -> Keeper {
     Keeper::new(Arc::new(Memory::new(MemoryLimits::default())))
 }
 
-async fn begin(keeper: &Keeper, name: &str) -> Result<Entry, GatewayError> {
+pub(super) async fn begin(keeper: &Keeper, name: &str) -> Result<Entry, GatewayError> {
     keeper
         .begin(&scope(None), &key(name), fingerprint("/tasks/acme/15:stop"), LEASE)
         .await
@@ -85,7 +84,7 @@ fn refused(entry: Result<Entry, GatewayError>) -> Reason {
 }
 
 const LEASE: Duration = Duration::from_secs(30);
-const RETENTION: Duration = DEFAULT_RETENTION;
+pub(super) const RETENTION: Duration = DEFAULT_RETENTION;
 
 #[tokio::test(start_paused = true)]
 async fn the_first_answer_is_said_again_until_the_retention_is_over() {
@@ -397,105 +396,6 @@ async fn bytes_are_bounded_and_given_back() {
     // Released ones leave nothing either.
     fresh(begin(&keeper, "k").await).settle(kept(Some(Reason::InvalidRequest))).await;
     assert_eq!(keeper.census().map(|census| (census.records, census.bytes)), Some((0, 0)));
-}
-
-/// What may happen to one key, by one of a few calls.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    /// The call comes, unless it holds a claim already.
-    Begin(usize),
-    /// It is about to send.
-    Send(usize),
-    /// It ends; with a reason, that one.
-    Finish(usize, Option<Reason>),
-    /// A repetition looks, and sees that it is done.
-    Look(usize),
-    /// Time passes, in seconds.
-    Wait(u64),
-}
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let reasons = prop::sample::select(vec![
-        None,
-        Some(Reason::InvalidRequest),
-        Some(Reason::VendorTimeout),
-        Some(Reason::VendorRejected),
-        Some(Reason::Internal),
-    ]);
-    let waits = prop::sample::select(vec![
-        1,
-        20,
-        35,
-        36,
-        3600,
-        RETENTION.as_secs() - 36,
-        RETENTION.as_secs(),
-        RETENTION.as_secs() + 40,
-    ]);
-    let event = prop_oneof![
-        4 => (0..CALLS).prop_map(Event::Begin),
-        4 => (0..CALLS).prop_map(Event::Send),
-        3 => (0..CALLS, reasons).prop_map(|(call, reason)| Event::Finish(call, reason)),
-        1 => (0..CALLS).prop_map(Event::Look),
-        3 => waits.prop_map(Event::Wait),
-    ];
-    prop::collection::vec(event, 1..60)
-}
-
-const CALLS: usize = 4;
-
-/// Plays events; at every permission to send, nobody else may have been permitted within the retention.
-async fn play(events: &[Event]) -> Result<(), TestCaseError> {
-    let keeper = memory();
-    let mut claims: [Option<Claim>; CALLS] = Default::default();
-    let mut doubts: [Option<Doubt>; CALLS] = Default::default();
-    let began = tokio::time::Instant::now();
-    let mut permitted: Option<(usize, Duration)> = None;
-    for event in events {
-        match *event {
-            Event::Begin(call) if claims[call].is_none() => match begin(&keeper, "k").await {
-                Ok(Entry::Fresh(claim)) => claims[call] = Some(claim),
-                Ok(Entry::Doubtful(doubt)) => doubts[call] = Some(doubt),
-                Ok(Entry::Replay(kept)) => prop_assert_ne!(kept.outcome, Outcome::Unknown),
-                Err(error) => prop_assert_eq!(error.reason, Reason::IdempotencyKeyInUse),
-            },
-            Event::Send(call) => {
-                if let Some(claim) = &claims[call]
-                    && claim.sending().await.is_ok()
-                {
-                    if let Some((other, at)) = permitted {
-                        let since = began.elapsed() - at;
-                        prop_assert!(other == call || since >= RETENTION, "two sends, {since:?} apart");
-                    }
-                    permitted = Some((call, began.elapsed()));
-                }
-            }
-            Event::Finish(call, reason) => {
-                if let Some(claim) = claims[call].take() {
-                    claim.settle(kept(reason)).await;
-                }
-            }
-            Event::Look(call) => {
-                if let Some(doubt) = doubts[call].take() {
-                    let (found, _) = doubt.reconcile(async { Some(kept(None)) }).await.unwrap();
-                    prop_assert_eq!(found.outcome, Outcome::Done);
-                }
-            }
-            Event::Begin(_) => {}
-            Event::Wait(seconds) => advance(Duration::from_secs(seconds)).await,
-        }
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn no_interleaving_permits_two_sends(events in events()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(play(&events))?;
-    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn acme(vendor: &Vendor, key: &str, (from, to): (&str, &str)) -> Compiled {
     compiled(&sources(&ROUTES.replace(from, to)), &environment)
 }
 
-fn replace(gateway: &mut RunningGateway, Compiled { table, hash }: Compiled) -> Reload {
+fn replace(gateway: &mut RunningGateway, Compiled { table, hash, .. }: Compiled) -> Reload {
     gateway.replace(table, hash).unwrap()
 }
 
