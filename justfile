@@ -24,6 +24,14 @@ bench *args:
 fuzz *args:
     ./scripts/fuzz {{ args }}
 
+# Instructions per stage against the baseline; `just counts --update` writes it anew
+counts *args:
+    ./scripts/counts {{ args }}
+
+# taskgate beside other gateways, half an hour; `just race --quick --peers nginx` is a look
+race *args:
+    benches/race/run {{ args }}
+
 # The gateway and simulators of all vendors; nothing to configure
 demo *args:
     cargo run --release --locked -- demo {{ args }}

@@ -12,6 +12,7 @@ mod path;
 mod render;
 mod stack;
 mod validate;
+mod vendor;
 mod xml;
 
 criterion::criterion_group!(

@@ -31,9 +31,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tower::util::{Oneshot, ServiceExt as _};
 
 use crate::admin::{self, Admin};
+use crate::layer::BoxFuture;
 use crate::layer::dispatch::Dispatch;
 use crate::route::RouteTable;
 use crate::server::{self, ServerLimits, Shutdown};
@@ -224,7 +224,7 @@ struct Latest(Arc<ArcSwap<Current>>);
 impl Service<Request<Incoming>> for Latest {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Oneshot<Gateway<Incoming>, Request<Incoming>>;
+    type Future = BoxFuture<Response<Full<Bytes>>, Infallible>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // The stack sheds what it has no room for.
@@ -232,7 +232,7 @@ impl Service<Request<Incoming>> for Latest {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        self.0.load().gateway.clone().oneshot(request)
+        self.0.load().gateway.enter(request)
     }
 }
 

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// See the feature in Cargo.toml.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     taskgate::cli::main()
 }

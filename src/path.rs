@@ -1,11 +1,12 @@
-//! The path of a request, read: `/tasks/{provider}/{id}:{action}` acts on a task, `/tasks/{provider}/{id}` is the task itself.
+//! The path of a request, read: `/tasks/{provider}/{id}:{action}` acts on a task, `/tasks/{provider}/{id}` is the task itself;
+//! `/tasks/{provider}:batch{Action}` and `/tasks:batch{Action}` act on many; `/operations/{operation}` is an action under way.
 //!
 //! **Shape**: `/tasks/prime/15:stop` -> `TaskPath { provider: "prime", id: "15", action: Some("stop") }`.
 //!
 //! **Invariants**: the verb stands after the last raw colon, an encoded colon is data; the id is percent-decoded exactly
 //! once and is then one segment of plain text: no separator, no dot segment, no control character. Nothing is normalised.
 //!
-//! **Source**: AIP-136 (custom methods), RFC 3986 section 3.3.
+//! **Source**: AIP-136 (custom methods), AIP-231 (batches), AIP-151 (operations), RFC 3986 section 3.3.
 
 use percent_encoding::percent_decode_str;
 
@@ -23,7 +24,77 @@ pub struct TaskPath {
     pub action: Option<String>,
 }
 
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A task, or an action on it.
+    Task(TaskPath),
+    /// One action on many tasks.
+    Batch(BatchPath),
+    /// An action that was accepted, by its token as it stands there.
+    Operation(String),
+}
+
+/// A path that names one action on many tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchPath {
+    /// The provider as it stands there; none: the tasks name theirs.
+    pub provider: Option<String>,
+    /// The verb of one of them: `stop` of `batchStop`; not yet known to exist.
+    pub action: String,
+}
+
 /// Reads the path of a request target, without its query.
+///
+/// ```
+/// use taskgate::path::{BatchPath, Target, target};
+/// let many = BatchPath { provider: Some("prime".to_owned()), action: "stop".to_owned() };
+/// assert_eq!(target("/tasks/prime:batchStop").unwrap(), Target::Batch(many));
+/// assert_eq!(target("/operations/AbC_-1").unwrap(), Target::Operation("AbC_-1".to_owned()));
+/// assert!(matches!(target("/tasks/prime/15:stop").unwrap(), Target::Task(_)));
+/// ```
+///
+/// # Errors
+/// As [`parse`].
+pub fn target(path: &str) -> Result<Target, GatewayError> {
+    if let Some(token) = path.strip_prefix("/operations/") {
+        let is_token = !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        return if is_token {
+            Ok(Target::Operation(token.to_owned()))
+        } else {
+            Err(unknown_path())
+        };
+    }
+    let many = match path.strip_prefix("/tasks") {
+        Some(tail) if tail.starts_with(':') => tail.get(1..).map(|verb| (None, verb)),
+        Some(tail) => tail
+            .strip_prefix('/')
+            .filter(|tail| !tail.contains('/'))
+            .and_then(|tail| tail.rsplit_once(':'))
+            .map(|(provider, verb)| (Some(provider), verb)),
+        None => None,
+    };
+    let Some((provider, verb)) = many else {
+        return parse(path).map(Target::Task);
+    };
+    check_characters(path)?;
+    match (provider, verb_of_many(verb)) {
+        (Some(""), _) | (_, None) => Err(unknown_path()),
+        (provider, Some(action)) => Ok(Target::Batch(BatchPath {
+            provider: provider.map(str::to_owned),
+            action,
+        })),
+    }
+}
+
+/// `stop` of `batchStop`.
+fn verb_of_many(verb: &str) -> Option<String> {
+    let verb = verb.strip_prefix("batch")?;
+    let first = verb.chars().next().filter(char::is_ascii_uppercase)?;
+    Some(format!("{}{}", first.to_ascii_lowercase(), verb.get(1..)?))
+}
+
+/// Reads the path of a task or of an action on it, without the query.
 ///
 /// ```
 /// use taskgate::path::parse;
@@ -62,6 +133,10 @@ pub fn parse(path: &str) -> Result<TaskPath, GatewayError> {
 }
 
 fn decode_id(raw: &str) -> Result<String, GatewayError> {
+    // Without an escape it is what the path may hold, and of that nothing but a dot segment is no id.
+    if !raw.contains('%') && raw.len() <= MAX_ID_CHARS && !matches!(raw, "." | "..") {
+        return Ok(raw.to_owned());
+    }
     let Ok(id) = percent_decode_str(raw).decode_utf8() else {
         return Err(invalid_id("an id is UTF-8"));
     };
@@ -84,12 +159,8 @@ fn decode_id(raw: &str) -> Result<String, GatewayError> {
 fn check_characters(path: &str) -> Result<(), GatewayError> {
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
-        let fits = match byte {
-            b'%' => bytes.next().is_some_and(|b| b.is_ascii_hexdigit()) && bytes.next().is_some_and(|b| b.is_ascii_hexdigit()),
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' | b'/' => true,
-            _ => byte.is_ascii_alphanumeric(),
-        };
-        if !fits {
+        let mut hex = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+        if !(ALLOWED[usize::from(byte)] || (byte == b'%' && hex() && hex())) {
             return Err(GatewayError::new(
                 Reason::InvalidTarget,
                 "the path holds a character or an escape that a path may not hold",
@@ -98,6 +169,19 @@ fn check_characters(path: &str) -> Result<(), GatewayError> {
     }
     Ok(())
 }
+
+/// The bytes that stand for themselves in a path, `;` left out.
+const ALLOWED: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < allowed.len() {
+        allowed[byte] = matches!(byte as u8,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'
+            | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' | b'/');
+        byte += 1;
+    }
+    allowed
+};
 
 fn invalid_id(detail: &str) -> GatewayError {
     GatewayError::new(Reason::InvalidTaskId, detail)
@@ -138,6 +222,39 @@ mod tests {
         check("/tasks/__proto__/1:STOP", Ok(("__proto__", "1", Some("STOP"))));
         check("/tasks/x/1", Ok(("x", "1", None)));
         check("/tasks/x/1%3Astop", Ok(("x", "1:stop", None)));
+    }
+
+    #[test]
+    fn paths_of_many_and_of_operations() {
+        let many = |provider: Option<&str>, action: &str| {
+            Ok(Target::Batch(BatchPath {
+                provider: provider.map(str::to_owned),
+                action: action.to_owned(),
+            }))
+        };
+        for (path, expected) in [
+            ("/tasks/acme:batchStop", many(Some("acme"), "stop")),
+            ("/tasks/acme:batchPauseNow", many(Some("acme"), "pauseNow")),
+            ("/tasks:batchRetry", many(None, "retry")),
+            ("/operations/a-_9Z", Ok(Target::Operation("a-_9Z".to_owned()))),
+            (
+                "/tasks/acme/1:batchStop",
+                parse("/tasks/acme/1:batchStop").map(Target::Task).map_err(|error| error.reason),
+            ),
+            ("/tasks/acme:stop", Err(Reason::UnknownPath)),
+            ("/tasks/acme:batchstop", Err(Reason::UnknownPath)),
+            ("/tasks/acme:batch", Err(Reason::UnknownPath)),
+            ("/tasks/:batchStop", Err(Reason::UnknownPath)),
+            ("/tasks:", Err(Reason::UnknownPath)),
+            ("/tasks:stop", Err(Reason::UnknownPath)),
+            ("/tasks/a%zz:batchStop", Err(Reason::InvalidTarget)),
+            ("/operations/", Err(Reason::UnknownPath)),
+            ("/operations", Err(Reason::UnknownPath)),
+            ("/operations/a/b", Err(Reason::UnknownPath)),
+            ("/operations/a%20b", Err(Reason::UnknownPath)),
+        ] {
+            assert_eq!(target(path).map_err(|error| error.reason), expected, "{path}");
+        }
     }
 
     #[test]
@@ -199,7 +316,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_path_panics_and_every_id_is_one_segment(path in ".{0,60}", id in "[!-~]{1,40}") {
-            let _ = parse(&path);
+            let _ = (parse(&path), target(&path));
             if let Ok(path) = parse(&format!("/tasks/x/{id}:stop")) {
                 proptest::prop_assert!(!path.id.contains('/') && !path.id.is_empty() && path.id != "..");
             }

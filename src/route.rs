@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
-use crate::mapping::request::{CallValues, RequestTemplate};
+use crate::mapping::request::{CallValues, Fresh, RequestTemplate};
 use crate::model::call::UpstreamReply;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -197,6 +197,8 @@ pub struct Route {
     pub reply: ReplyRules,
     /// The configuration values that templates may use, by name.
     pub settings: Arc<Value>,
+    /// Does anything of it read what is fresh for each call (`call`)? Nothing is made up where nobody does.
+    pub reads_call: bool,
     /// What this request has to respect besides what all of the provider's have to.
     pub allowances: Vec<Arc<Allowance>>,
     /// What is done beside sending the request once.
@@ -223,7 +225,7 @@ impl Route {
         let nobody = CallValues {
             id: Value::Null,
             body: Map::new(),
-            call: Value::Null,
+            call: Fresh::unknown(),
             settings: Arc::clone(&self.settings),
         };
         self.reply.normalize(&nobody, "", reply).result.err()

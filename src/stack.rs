@@ -2,43 +2,100 @@
 //!
 //! ```text
 //! observe      request id, deadline, log line, metrics; sees every final answer
-//!  rescue      errors, foreign errors and panics become answers; below: fails, above: never
-//!   load_shed  refuse at once instead of queueing, before a body is read
-//!    limit     calls in flight over all providers
-//!     admit    http::Request -> TaskCall: head, size, media type, JSON
+//!  rescue      errors and panics become answers; below: fails, above: never
+//!   shed       calls in flight over all providers; one more is refused at once, before a body is read
+//!    admit     http::Request -> Asked: head, size, media type, JSON
+//!     fork         Asked -> TaskCall, or one of the calls over many; back: Reply
 //!      resolve     TaskCall -> RoutedCall: provider and route
 //!       validate   RoutedCall -> ValidCall: id, defaults, schema
-//!        pursue   ValidCall -> errands, one after the other: look, act, follow; back: Completed
+//!        pursue    ValidCall -> errands, one after the other: look, act, follow; back: Completed
 //!         translate Errand -> Outbound; back: Exchange -> its report
 //!          dispatch Outbound -> the provider's own way
 //! ```
+//!
+//! Each stage owns the one behind it and says by its types what that one takes and gives; at both ends stands a `tower::Service`.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::load_shed::LoadShedLayer;
-use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceBuilder};
+use tower::Service;
 
-use crate::layer::admit::{AdmitLayer, AdmitLimits};
-use crate::layer::hub::Pace;
-use crate::layer::observe::ObserveLayer;
-use crate::layer::pursue::PursueLayer;
-use crate::layer::rescue::RescueLayer;
-use crate::layer::resolve::ResolveLayer;
-use crate::layer::translate::TranslateLayer;
-use crate::layer::validate::ValidateLayer;
-use crate::layer::{Exchange, Outbound};
+use crate::layer::admit::{Admit, AdmitLimits};
+use crate::layer::fork::Fork;
+use crate::layer::hub::{Hub, Pace};
+use crate::layer::observe::Observe;
+use crate::layer::pursue::Pursue;
+use crate::layer::rescue::{Rescue, Spoken};
+use crate::layer::resolve::Resolve;
+use crate::layer::shed::{Room, Shed};
+use crate::layer::translate::Translate;
+use crate::layer::validate::Validate;
+use crate::layer::{BoxFuture, Exchange, Outbound, Stage};
 use crate::model::error::GatewayError;
 use crate::route::RouteTable;
 
-/// The whole gateway as one service: never fails, cheap to clone, one clone per connection.
-pub type Gateway<B> = BoxCloneSyncService<Request<B>, Response<Full<Bytes>>, Infallible>;
+/// The whole gateway as one service: never fails, always ready; clones share all of it.
+pub struct Gateway<B> {
+    entry: Arc<dyn Entry<B>>,
+}
+
+/// The outermost stage, whatever stands behind it.
+trait Entry<B>: Send + Sync {
+    fn enter(self: Arc<Self>, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>, Infallible>;
+}
+
+impl<S, B> Entry<B> for Observe<S>
+where
+    S: Stage<Request<B>, Done = Spoken, Failed = Infallible>,
+    B: Send + 'static,
+{
+    fn enter(self: Arc<Self>, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>, Infallible> {
+        // The one box of a request on the way down: the stages below are one future.
+        Box::pin(async move { Ok(self.answer(request).await) })
+    }
+}
+
+impl<B> Service<Request<B>> for Gateway<B> {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<Response<Full<Bytes>>, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // What there is no room for is shed.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.enter(request)
+    }
+}
+
+impl<B> Gateway<B> {
+    /// Answers one request.
+    pub(crate) fn enter(&self, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>, Infallible> {
+        Arc::clone(&self.entry).enter(request)
+    }
+}
+
+impl<B> Clone for Gateway<B> {
+    fn clone(&self) -> Self {
+        Self {
+            entry: Arc::clone(&self.entry),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Gateway<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
 
 /// The limits of the stack.
 #[derive(Clone, Debug)]
@@ -68,8 +125,8 @@ impl Default for StackLimits {
 #[derive(Clone, Debug)]
 pub struct Frame {
     limits: StackLimits,
-    room: GlobalConcurrencyLimitLayer,
-    pursue: PursueLayer,
+    room: Arc<Room>,
+    hub: Arc<Hub>,
 }
 
 impl Frame {
@@ -77,8 +134,8 @@ impl Frame {
     #[must_use]
     pub fn new(limits: StackLimits) -> Self {
         Self {
-            room: GlobalConcurrencyLimitLayer::new(limits.in_flight),
-            pursue: PursueLayer::new(limits.pace),
+            room: Arc::new(Room::new(limits.in_flight)),
+            hub: Arc::new(Hub::new(limits.pace)),
             limits,
         }
     }
@@ -91,23 +148,22 @@ impl Frame {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let limits = &self.limits;
-        let service = ServiceBuilder::new()
-            // Outermost, so that what rescue says is what is counted and logged.
-            .layer(ObserveLayer::new(limits.deadline))
-            // Inside observe: a panic is counted and keeps its request id.
-            .layer(RescueLayer)
-            // Shed before a body is read: a refused call costs next to nothing.
-            .layer(LoadShedLayer::new())
-            .layer(self.room.clone())
-            .layer(AdmitLayer::new(limits.admit.clone(), Arc::clone(&table.passthrough)))
-            .layer(ResolveLayer::new(table))
-            .layer(ValidateLayer)
-            // All who wait share its hub.
-            .layer(self.pursue.clone())
-            .layer(TranslateLayer)
-            .service(upstream);
-        BoxCloneSyncService::new(service)
+        let Self { limits, room, hub } = self;
+        // Each stage around the one behind it, so this is read from the last line to the first.
+        let stages = Translate::new(upstream);
+        // All who wait share its hub.
+        let stages = Pursue::new(Arc::clone(hub), stages);
+        let stages = Validate::new(stages);
+        let stages = Resolve::new(Arc::clone(&table), stages);
+        let stages = Fork::new(stages);
+        let stages = Admit::new(limits.admit.clone(), Arc::clone(&table.passthrough), stages);
+        // Before a body is read: a refused call costs next to nothing.
+        let stages = Shed::new(Arc::clone(room), stages);
+        // Inside observe: a panic is counted and keeps its request id.
+        let stages = Rescue::new(stages);
+        // Outermost, so that what rescue says is what is counted and logged.
+        let stages = Observe::new(limits.deadline, stages);
+        Gateway { entry: Arc::new(stages) }
     }
 }
 

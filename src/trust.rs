@@ -8,13 +8,13 @@
 //! *and* pins both must hold. Nothing here reads files.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::aws_lc_rs;
+use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -51,29 +51,43 @@ impl Trust {
     ///
     /// When the provider of cryptography offers none of the wanted protocol versions, or `authorities` is empty.
     pub fn client_config(&self) -> Result<ClientConfig, rustls::Error> {
-        // Named, so that nothing depends on a process-wide default.
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let algorithms = provider.signature_verification_algorithms;
+        let algorithms = PROVIDER.signature_verification_algorithms;
         let chain = match (&self.authorities, self.pins.is_empty()) {
             (None, false) => None,
-            (Some(authorities), _) => Some(Arc::clone(authorities)),
-            (None, true) => Some(Arc::new(RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()))),
+            (Some(authorities), _) => Some(chain_to(Arc::clone(authorities))),
+            (None, true) => Some(PUBLIC.clone()),
         };
-        let chain = chain
-            .map(|roots| WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build())
-            .transpose()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let chain = chain.transpose().map_err(|error| rustls::Error::General(error.to_string()))?;
         let verifier: Arc<dyn ServerCertVerifier> = Arc::new(verify::Verifier::new(chain, self.pins.clone(), algorithms));
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        Ok(match &self.client {
+        let mut config = match &self.client {
             Some(client) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::clone(client)))),
             None => builder.with_no_client_auth(),
-        })
+        };
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Ok(config)
     }
 }
+
+/// Who follows chains of certificates to these roots.
+fn chain_to(roots: Arc<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, VerifierBuilderError> {
+    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER)).build()
+}
+
+/// The cryptography of all connections; named, so that nothing depends on a process-wide default.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+
+/// Who follows chains to the public authorities: one for all providers, as the roots are many and the same.
+static PUBLIC: LazyLock<Result<Arc<WebPkiServerVerifier>, VerifierBuilderError>> = LazyLock::new(|| {
+    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    chain_to(Arc::new(roots))
+});
+
+/// What rustls keeps for one name at the most. A provider has one, and room for others is taken whether they come or not.
+const SESSIONS: usize = 8;
 
 /// A key is the same where the certificate is: the one fits the other.
 impl PartialEq for Trust {
@@ -142,7 +156,7 @@ pub fn identity(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, PemError>
         pem::Error::NoItemsFound => PemError::NoKey,
         _ => PemError::Broken,
     })?;
-    match CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()) {
+    match CertifiedKey::from_der(chain, key, &PROVIDER) {
         Ok(identity) => Ok(Arc::new(identity)),
         Err(rustls::Error::InconsistentKeys(_)) => Err(PemError::Key),
         Err(rustls::Error::InvalidCertificate(_)) => Err(PemError::Certificate),

@@ -24,6 +24,13 @@ pub(super) struct DemoArgs {
     faults: Vec<FaultRule>,
 }
 
+impl DemoArgs {
+    /// How many threads serve, where that is said.
+    pub(super) fn workers(&self) -> Option<usize> {
+        self.gateway.workers()
+    }
+}
+
 /// Runs until a signal ends it.
 pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, CliError> {
     let log = args.log.install()?;

@@ -131,10 +131,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, CliError> {
     match command {
-        Command::Serve(args) => block_on(serve::run(args)),
-        Command::Demo(args) => block_on(demo::run(args)),
-        Command::Simulate(args) => block_on(simulate::run(args)),
-        Command::Check(args) => block_on(check::run(args)),
+        Command::Serve(args) => block_on(args.workers(), serve::run(args)),
+        Command::Demo(args) => block_on(args.workers(), demo::run(args)),
+        Command::Simulate(args) => block_on(None, simulate::run(args)),
+        Command::Check(args) => block_on(None, check::run(args)),
         Command::Explain(args) => explain::run(args),
         Command::Init(args) => init::run(args),
         Command::Completions { shell } => {
@@ -144,8 +144,13 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     }
 }
 
-fn block_on(command: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// Runs a command on so many threads; on as many as there are processors where nobody says.
+fn block_on(workers: Option<usize>, command: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        runtime.worker_threads(workers);
+    }
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| CliError::system("the runtime cannot be started", error))?;

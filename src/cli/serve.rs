@@ -68,12 +68,27 @@ pub(super) struct GatewayArgs {
     /// How long calls under way may take to end after a stop signal
     #[arg(long, env = "TASKGATE_DRAIN", value_name = "TIME", default_value = "35s", value_parser = parse_duration)]
     drain: Duration,
+    /// Threads that serve [default: as many as there are processors]
+    #[arg(long, env = "TASKGATE_WORKERS", value_name = "N", value_parser = parse_workers)]
+    workers: Option<usize>,
     /// This gateway's name in `Via`, the same for a whole fleet: a request that carries it is a loop
     #[arg(long, env = "TASKGATE_VIA", value_name = "NAME", default_value = DEFAULT_VIA)]
     via: String,
 }
 
+impl ServeArgs {
+    /// How many threads serve, where that is said.
+    pub(super) fn workers(&self) -> Option<usize> {
+        self.gateway.workers()
+    }
+}
+
 impl GatewayArgs {
+    /// How many threads serve, where that is said.
+    pub(super) fn workers(&self) -> Option<usize> {
+        self.workers
+    }
+
     /// Binds and starts, after the last checks.
     pub(super) async fn start(&self, compiled: &Compiled) -> Result<RunningGateway, CliError> {
         check_listen(self.listen, "--listen", self.allow_unauthenticated)?;
@@ -171,6 +186,13 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("expected more than no time".to_owned()),
         timeout => Ok(timeout),
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=1024).contains(&number) => Ok(number),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
     }
 }
 

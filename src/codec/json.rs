@@ -16,7 +16,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::codec::number::check_token;
 use crate::codec::tree::Tree;
-use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, pointer};
+use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, json_read, pointer};
 
 /// Reads one JSON document.
 ///
@@ -35,8 +35,17 @@ use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, pointer};
 /// [`Duplicate`](DecodeFault::Duplicate) for a repeated name, [`Incomplete`](DecodeFault::Incomplete) for a document that
 /// ends too soon, and [`Syntax`](DecodeFault::Syntax) for the rest.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
-    let text = read_text(bytes).and_then(|text| scan(text, limits).map(|()| text));
-    let text = text.map_err(|flaw| flaw.locate(bytes))?;
+    let text = read_text(bytes).map_err(|flaw| flaw.locate(bytes))?;
+    match json_read::read(text, limits) {
+        Some(value) => Ok(value),
+        // What the reader in one pass does not take is looked at again, to say what is wrong with it.
+        None => decode_carefully(text, limits),
+    }
+}
+
+/// Reads a document and says what is wrong with it, and where.
+fn decode_carefully(text: &str, limits: &Limits) -> Result<Value, DecodeError> {
+    scan(text, limits).map_err(|flaw| flaw.locate(text.as_bytes()))?;
     let context = Context {
         left: Cell::new(limits.max_nodes),
         refusal: Cell::new(None),
@@ -271,6 +280,11 @@ mod tests {
     fn check(document: &str, expected: Result<Value, DecodeFault>) {
         let found = decode(document.as_bytes(), &Limits::REQUEST);
         assert_eq!(
+            json_read::read(document, &Limits::REQUEST).as_ref(),
+            expected.as_ref().ok(),
+            "{document:.80}"
+        );
+        assert_eq!(
             found.as_ref().map_err(DecodeError::fault),
             expected.as_ref().map_err(|fault| *fault),
             "{document:.80} {found:?}"
@@ -472,6 +486,27 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(value in value()) {
             prop_assert_eq!(decode(&encode(&Tree::from(&value)), &Limits::REQUEST), Ok(value));
+        }
+
+        #[test]
+        fn both_readers_take_the_same(value in value(), cut in any::<prop::sample::Index>(), put in "[\\[\\]{}\",:0-9eE.+\\-\\\\ua ]{0,2}") {
+            let mut text = serde_json::to_string_pretty(&value).unwrap();
+            for limits in [Limits::REQUEST, Limits::REPLY, Limits { max_depth: 2, max_nodes: 12, ..Limits::REQUEST }] {
+                prop_assert_eq!(json_read::read(&text, &limits), decode_carefully(&text, &limits).ok());
+            }
+            // Broken somewhere, or not.
+            let at = cut.index(text.len());
+            if text.is_char_boundary(at) && text.is_char_boundary(at + 1) {
+                text.replace_range(at..=at, &put);
+            }
+            prop_assert_eq!(json_read::read(&text, &Limits::REPLY), decode_carefully(&text, &Limits::REPLY).ok());
+        }
+
+        #[test]
+        fn both_readers_take_the_same_of_anything(text in prop_oneof!["[\\[\\]{}\",:0-9eE.+\\-\\\\ua ]{0,40}", "-?[0-9]{0,21}[.]?[0-9]{0,4}[eE]?-?[0-9]{0,3}"]) {
+            for limits in [Limits::REQUEST, Limits::REPLY] {
+                prop_assert_eq!(json_read::read(&text, &limits), decode_carefully(&text, &limits).ok());
+            }
         }
 
         #[test]

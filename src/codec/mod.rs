@@ -16,11 +16,22 @@ pub mod shape;
 pub mod tree;
 pub mod xml;
 
+mod few;
+mod json_read;
 mod number;
 mod shape_schema;
 mod xml_chars;
 mod xml_frame;
 mod xml_read;
+#[cfg(test)]
+mod xml_reference;
+#[cfg(test)]
+mod xml_reference_frame;
+#[cfg(test)]
+mod xml_reference_scope;
+#[cfg(test)]
+mod xml_reference_tag;
+mod xml_scan;
 mod xml_scope;
 mod xml_tag;
 mod xml_write;

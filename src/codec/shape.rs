@@ -9,8 +9,6 @@
 //!
 //! **Source.** JSON Schema 2020-12; the `xml` annotation of OpenAPI 3.1 (`name` and `namespace`).
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use crate::codec::shape_schema;
@@ -115,16 +113,22 @@ impl Shape {
 pub(crate) struct Members {
     properties: Vec<Property>,
     /// Places in `properties` by member name.
-    keys: HashMap<String, usize>,
+    keys: Names,
     /// Places in `properties` by local element name.
-    elements: HashMap<String, Vec<usize>>,
+    elements: Names,
     /// Places in `properties` by local attribute name, without the `@`.
-    attributes: HashMap<String, Vec<usize>>,
+    attributes: Names,
+    /// Places in `properties` of the lists that are never absent.
+    filled: Vec<usize>,
     /// The shape of members that are not declared.
     rest: Option<Shape>,
     /// The form of an element that has nothing but text, where the schema allows text as well as an object.
     pub(crate) text_only: Option<Scalar>,
 }
+
+/// Names and what they stand for, in the order of the names: what is few is found by looking at each.
+#[derive(Debug, Clone, Default)]
+struct Names(Vec<(String, usize)>);
 
 /// One declared member.
 #[derive(Debug, Clone)]
@@ -155,37 +159,40 @@ impl Members {
             None => (property.key.as_str(), &mut self.elements),
         };
         if property.key != "$" {
-            names.entry(name.unwrap_or_else(|| local.to_owned())).or_default().push(place);
+            names.insert(name.unwrap_or_else(|| local.to_owned()), place);
+        }
+        if property.fill && property.shape.is_list() && !property.key.starts_with('@') {
+            self.filled.push(place);
         }
         self.properties.push(property);
     }
 
     /// The member for an element of this local name and namespace (`""` is none).
     pub(crate) fn element(&self, local: &str, namespace: &str) -> Option<&Property> {
-        let named = || {
-            self.elements
-                .get(local)
-                .into_iter()
-                .flatten()
-                .filter_map(|at| self.properties.get(*at))
-        };
-        named()
-            .find(|property| property.namespace.as_deref() == Some(namespace))
-            .or_else(|| named().find(|property| property.namespace.is_none()))
+        let mut of_any = None;
+        for property in self.named(&self.elements, local) {
+            match &property.namespace {
+                Some(own) if own == namespace => return Some(property),
+                Some(_) => {}
+                None => of_any = of_any.or(Some(property)),
+            }
+        }
+        of_any
     }
 
     /// The member for an attribute; one with a prefix is in a namespace, one without is in none.
     pub(crate) fn attribute(&self, local: &str, namespace: Option<&str>) -> Option<&Property> {
-        self.attributes
-            .get(local)?
-            .iter()
-            .filter_map(|at| self.properties.get(*at))
+        self.named(&self.attributes, local)
             .find(|property| property.namespace.as_deref() == namespace)
+    }
+
+    fn named<'s>(&'s self, names: &'s Names, local: &str) -> impl Iterator<Item = &'s Property> {
+        names.find(local).filter_map(|place| self.properties.get(place))
     }
 
     /// The member of exactly this name.
     pub(crate) fn declared(&self, key: &str) -> Option<&Property> {
-        self.keys.get(key).and_then(|at| self.properties.get(*at))
+        self.named(&self.keys, key).next()
     }
 
     /// The shape of a member that no property matches.
@@ -195,12 +202,31 @@ impl Members {
 
     /// The names of the lists that an object has even when no element of theirs occurs.
     pub(crate) fn filled_lists(&self) -> impl Iterator<Item = &str> {
-        self.properties
-            .iter()
-            .filter(|property| property.fill && property.shape.is_list() && !property.key.starts_with('@'))
-            .map(|property| property.key.as_str())
+        let filled = self.filled.iter().filter_map(|place| self.properties.get(*place));
+        filled.map(|property| property.key.as_str())
     }
 }
+
+impl Names {
+    fn insert(&mut self, name: String, place: usize) {
+        let at = self.0.partition_point(|(known, _)| *known <= name);
+        self.0.insert(at, (name, place));
+    }
+
+    /// What a name stands for, in the order in which it was said.
+    fn find(&self, name: &str) -> impl Iterator<Item = usize> {
+        let first = if self.0.len() <= FEW {
+            self.0.iter().position(|(known, _)| known == name).unwrap_or(self.0.len())
+        } else {
+            self.0.partition_point(|(known, _)| known.as_str() < name)
+        };
+        let found = self.0.get(first..).unwrap_or_default().iter();
+        found.take_while(move |(known, _)| known == name).map(|(_, place)| *place)
+    }
+}
+
+/// Up to here looking at each name beats halving.
+const FEW: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -339,6 +365,26 @@ mod tests {
             json!({"xml": {"attribute": true}}),
             "! expected `name` and `namespace` alone; a member `@name` is an attribute at `/xml`",
         );
+    }
+
+    #[test]
+    fn many_members_are_found_as_few_are() {
+        for count in [0, 1, FEW, FEW + 1, 100] {
+            let properties: serde_json::Map<String, Value> = (0..count).map(|n| (format!("m{n}"), json!({}))).collect();
+            let shape = Shape::compile(&json!({ "type": "object", "properties": properties })).unwrap();
+            let members = shape.members().unwrap();
+            for n in 0..count {
+                let name = format!("m{n}");
+                assert_eq!(members.element(&name, "").map(|property| &property.key), Some(&name));
+                assert_eq!(members.declared(&name).map(|property| &property.key), Some(&name));
+            }
+            for name in ["", "a", "m", "m1000", "z"] {
+                assert!(
+                    members.element(name, "").is_none() && members.declared(name).is_none(),
+                    "{name} {count}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -21,9 +21,75 @@ pub(crate) fn is_char(c: char) -> bool {
 }
 
 /// The offset of the first character that XML has no way to carry.
+///
+/// Apart from controls there are two, U+FFFE and U+FFFF, and both start with one rare byte: most blocks hold neither.
 pub(crate) fn find_forbidden(text: &str) -> Option<usize> {
-    text.char_indices().find(|(_, c)| !is_char(*c)).map(|(offset, _)| offset)
+    let bytes = text.as_bytes();
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let mut start = 0;
+    for block in blocks {
+        if block.iter().fold(false, |found, byte| found | may_be_forbidden(*byte))
+            && let Some(at) = (start..start + block.len()).find(|at| is_forbidden(bytes, *at))
+        {
+            return Some(at);
+        }
+        start += block.len();
+    }
+    (start..start + rest.len()).find(|at| is_forbidden(bytes, *at))
 }
+
+/// Whether a character that starts with this byte may be one that XML forbids. Without a branch, for many bytes at once.
+#[inline]
+const fn may_be_forbidden(byte: u8) -> bool {
+    (byte < b' ') & (byte != b'\t') & (byte != b'\n') & (byte != b'\r') | (byte == FIRST_OF_LAST)
+}
+
+/// Whether a character that XML forbids starts here.
+#[inline]
+fn is_forbidden(bytes: &[u8], at: usize) -> bool {
+    match bytes.get(at) {
+        Some(&FIRST_OF_LAST) => matches!(bytes.get(at + 1..at + 3), Some([0xBF, 0xBE | 0xBF])),
+        Some(byte) => may_be_forbidden(*byte),
+        None => false,
+    }
+}
+
+/// The first byte of U+F000 to U+FFFF in UTF-8.
+const FIRST_OF_LAST: u8 = 0xEF;
+
+/// What a byte may be: a set of the classes below.
+#[inline]
+pub(crate) fn classes(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
+/// A byte that a name may start with.
+pub(crate) const NAME_START: u8 = 1;
+/// A byte that a name may hold.
+pub(crate) const NAME: u8 = 1 << 1;
+/// A byte of a longer character, which has to be looked at as a whole.
+pub(crate) const NOT_ASCII: u8 = 1 << 2;
+/// A byte that text has to spell as a reference.
+pub(crate) const SPELLED_IN_TEXT: u8 = 1 << 3;
+/// A byte that the value of an attribute has to spell as a reference.
+pub(crate) const SPELLED_IN_VALUE: u8 = 1 << 4;
+
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b':' | b'_' | b'A'..=b'Z' | b'a'..=b'z' => NAME_START | NAME,
+            b'-' | b'.' | b'0'..=b'9' => NAME,
+            b'<' | b'>' | b'&' | b'\r' => SPELLED_IN_TEXT | SPELLED_IN_VALUE,
+            b'"' | b'\'' | b'\t' | b'\n' => SPELLED_IN_VALUE,
+            0x80.. => NOT_ASCII,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
 
 /// Production `NameStartChar`.
 fn is_name_start(c: char) -> bool {
@@ -143,6 +209,8 @@ pub(crate) fn attribute_value(raw: &str, offset: usize) -> Result<Cow<'_, str>, 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -168,6 +236,25 @@ mod tests {
             assert!(!is_char(c), "{c:?}");
         }
         assert_eq!(find_forbidden("é\u{B}"), Some(2));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+        #[test]
+        fn forbidden_characters_are_found_wherever_they_stand(text in "([a ]{0,20}|[\t\n\r\u{1}\u{1F}é\u{F000}\u{FEFF}\u{FFFD}\u{FFFE}\u{FFFF}\u{1FFFF}]?){0,12}") {
+            prop_assert_eq!(find_forbidden(&text), text.char_indices().find(|(_, c)| !is_char(*c)).map(|(at, _)| at));
+        }
+    }
+
+    #[test]
+    fn classes_are_those_of_the_characters() {
+        for byte in 0..0x80_u8 {
+            let c = char::from(byte);
+            assert_eq!(classes(byte) & NAME_START != 0, is_name_start(c), "{c:?}");
+            assert_eq!(classes(byte) & NAME != 0, is_name_char(c), "{c:?}");
+        }
+        assert!((0x80..=0xFF).all(|byte| classes(byte) == NOT_ASCII));
     }
 
     #[test]

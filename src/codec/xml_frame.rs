@@ -3,9 +3,9 @@
 //! **Invariants.** Nothing that was read is dropped except white space between elements: what the schema does not know is
 //! kept as text, object or list, and what has no place is an error.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use crate::codec::number::{NumberError, parse_integer, parse_number};
@@ -22,34 +22,46 @@ pub(crate) const REPEATED: &str = "expected this element once: the schema does n
 /// A longer namespace is not repeated in the names of members: it could blow a small document up.
 const NAMESPACE_LIMIT: usize = 256;
 
-/// An element that is open.
+/// An element that is open. What it borrows, it borrows from the document and from the shape.
 #[derive(Debug)]
-pub(crate) struct Frame<'s> {
-    shape: &'s Shape,
+pub(crate) struct Frame<'d> {
+    shape: &'d Shape,
     members: Map<String, Value>,
     /// The namespaces of the children that the schema does not declare, by member name.
-    origins: HashMap<String, Namespace>,
-    text: String,
+    origins: BTreeMap<Cow<'d, str>, Namespace>,
+    text: Text<'d>,
     has_children: bool,
     nil: bool,
     /// Where the element starts.
     offset: usize,
 }
 
-/// Where a child goes: the member's name and the shape of the member, a list or a single one.
+/// The character data of an open element, references resolved.
+///
+/// One piece is borrowed. More of them are put together at the end of a buffer that all open elements share: those within
+/// are closed, and have left it, when the one around them goes on.
 #[derive(Debug)]
-pub(crate) struct Place<'s> {
-    key: String,
-    shape: &'s Shape,
+struct Text<'d> {
+    first: &'d str,
+    /// Where the text starts in the buffer, if it is there.
+    shared: Option<usize>,
+    is_blank: bool,
 }
 
-impl<'s> Place<'s> {
+/// Where a child goes: the member's name and the shape of the member, a list or a single one.
+#[derive(Debug)]
+pub(crate) struct Place<'d> {
+    key: Cow<'d, str>,
+    shape: &'d Shape,
+}
+
+impl<'d> Place<'d> {
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
     /// The shape of the child itself.
-    pub(crate) fn child(&self) -> &'s Shape {
+    pub(crate) fn child(&self) -> &'d Shape {
         self.shape.item()
     }
 }
@@ -62,13 +74,18 @@ pub(crate) struct Name<'d> {
     pub(crate) namespace: Namespace,
 }
 
-impl<'s> Frame<'s> {
-    pub(crate) fn new(shape: &'s Shape, offset: usize) -> Self {
+impl<'d> Frame<'d> {
+    #[inline]
+    pub(crate) fn new(shape: &'d Shape, offset: usize) -> Self {
         Self {
             shape,
             members: Map::new(),
-            origins: HashMap::new(),
-            text: String::new(),
+            origins: BTreeMap::new(),
+            text: Text {
+                first: "",
+                shared: None,
+                is_blank: true,
+            },
             has_children: false,
             nil: false,
             offset,
@@ -76,31 +93,37 @@ impl<'s> Frame<'s> {
     }
 
     /// Finds the member for a child element, which must be put there with [`Frame::insert`].
-    pub(crate) fn place(&mut self, name: Name<'_>, scope: &Scope<'_>, offset: usize) -> Result<Place<'s>, Flaw> {
+    #[inline]
+    pub(crate) fn place(&mut self, name: Name<'d>, scope: &Scope<'_>, offset: usize) -> Result<Place<'d>, Flaw> {
         self.has_children = true;
         let namespace = scope.name(name.namespace);
-        let declared = self.shape.members();
-        if let Some(property) = declared.and_then(|members| members.element(name.local, namespace)) {
-            return Ok(Place {
-                key: property.key.clone(),
+        let shape = self.shape;
+        match shape.members().and_then(|members| members.element(name.local, namespace)) {
+            Some(property) => Ok(Place {
+                key: Cow::Borrowed(&property.key),
                 shape: &property.shape,
-            });
+            }),
+            None => self.place_undeclared(name, namespace, offset),
         }
+    }
+
+    fn place_undeclared(&mut self, name: Name<'d>, namespace: &str, offset: usize) -> Result<Place<'d>, Flaw> {
+        let declared = self.shape.members();
         let rest = declared.map_or(&Shape::ANY, |members| members.undeclared());
         // The local name, unless a member of another namespace has it; then the name as it is written.
         let mut shape = rest;
         let mut key = None;
         if declared.is_none_or(|members| members.declared(name.local).is_none()) && self.is_free(name.local, name) {
-            key = Some(name.local.to_owned());
+            key = Some(name.local);
         } else if name.full != name.local && self.is_free(name.full, name) {
             shape = declared
                 .and_then(|members| members.declared(name.full))
                 .map_or(rest, |property| &property.shape);
-            key = Some(name.full.to_owned());
+            key = Some(name.full);
         }
         let key = match key {
-            Some(key) => key,
-            None if namespace.len() <= NAMESPACE_LIMIT => format!("{{{namespace}}}{}", name.local),
+            Some(key) => Cow::Borrowed(key),
+            None if namespace.len() <= NAMESPACE_LIMIT => Cow::Owned(format!("{{{namespace}}}{}", name.local)),
             None => {
                 return Err(Flaw::new(
                     DecodeFault::Namespace,
@@ -122,32 +145,31 @@ impl<'s> Frame<'s> {
     ///
     /// # Errors
     /// A second element where the schema allows one.
-    pub(crate) fn insert(&mut self, place: Place<'s>, value: Value, offset: usize) -> Result<(), Flaw> {
-        match self.members.entry(place.key) {
-            Entry::Vacant(slot) => {
-                slot.insert(if place.shape.is_list() { Value::Array(vec![value]) } else { value });
+    pub(crate) fn insert(&mut self, place: Place<'d>, value: Value, offset: usize) -> Result<(), Flaw> {
+        match (&place.shape.kind, self.members.get_mut(&*place.key)) {
+            (Kind::List(_), None) => {
+                self.members.insert(place.key.into_owned(), Value::Array(vec![value]));
             }
-            Entry::Occupied(mut slot) => match (&place.shape.kind, slot.get_mut()) {
-                // No single element is a list, so a list is the sum of the elements before.
-                (Kind::List(_) | Kind::Any, Value::Array(items)) => items.push(value),
-                (Kind::Any, first) => {
-                    let first = first.take();
-                    slot.insert(Value::Array(vec![first, value]));
-                }
-                _ => return Err(Flaw::new(DecodeFault::Shape, REPEATED, offset)),
-            },
+            (_, None) => {
+                self.members.insert(place.key.into_owned(), value);
+            }
+            // No single element is a list, so a list is the sum of the elements before.
+            (Kind::List(_) | Kind::Any, Some(Value::Array(items))) => items.push(value),
+            (Kind::Any, Some(first)) => *first = Value::Array(vec![first.take(), value]),
+            (_, Some(_)) => return Err(Flaw::new(DecodeFault::Shape, REPEATED, offset)),
         }
         Ok(())
     }
 
     /// Whether a child may go to its place, or another one is there already that the schema does not call a list.
+    #[inline]
     pub(crate) fn admits(&self, place: &Place<'_>) -> bool {
-        matches!(place.shape.kind, Kind::List(_) | Kind::Any) || !self.members.contains_key(&place.key)
+        matches!(place.shape.kind, Kind::List(_) | Kind::Any) || !self.members.contains_key(&*place.key)
     }
 
     /// The place in its list that the next child of a member would have, where there is a list.
     pub(crate) fn next_index(&self, place: &Place<'_>) -> Option<usize> {
-        match self.members.get(&place.key) {
+        match self.members.get(&*place.key) {
             Some(Value::Array(items)) => Some(items.len()),
             Some(_) => None,
             None => place.shape.is_list().then_some(0),
@@ -163,41 +185,56 @@ impl<'s> Frame<'s> {
         decimals: Decimals,
         offset: usize,
     ) -> Result<(), Flaw> {
-        let prefixed = name.full != name.local;
+        let prefixed = name.full.len() != name.local.len();
         let namespace = prefixed.then(|| scope.name(name.namespace));
         if self.shape.nullable && name.local == "nil" && namespace == Some(INSTANCE) {
             self.nil = matches!(value.trim_matches(SPACE), "true" | "1");
             return Ok(());
         }
-        let mut shape = &Shape::ANY;
-        let mut key = format!("@{}", name.full);
-        if let Some(members) = self.shape.members() {
-            if let Some(property) = members.attribute(name.local, namespace) {
-                key.clone_from(&property.key);
-                shape = &property.shape;
-            } else if let Some(property) = members.declared(&key) {
-                if !prefixed {
+        let members = self.shape.members();
+        let place = if let Some(property) = members.and_then(|members| members.attribute(name.local, namespace)) {
+            Place {
+                key: Cow::Borrowed(&property.key),
+                shape: &property.shape,
+            }
+        } else {
+            let key = ["@", name.full].concat();
+            let shape = match members.and_then(|members| members.declared(&key)) {
+                None => &Shape::ANY,
+                Some(property) if prefixed => &property.shape,
+                Some(_) => {
                     // The schema gives this member to another name, and without a prefix there is no other one to keep it under.
                     let detail = "expected this attribute under the name and namespace of the schema";
                     return Err(Flaw::new(DecodeFault::Namespace, detail, offset));
                 }
-                shape = &property.shape;
+            };
+            Place {
+                key: Cow::Owned(key),
+                shape,
             }
-        }
-        let value = match shape.item().kind {
-            Kind::Scalar(scalar) => convert(value.to_owned(), scalar, decimals, offset)?,
+        };
+        let value = match place.child().kind {
+            Kind::Scalar(scalar) => convert(value, scalar, decimals, offset)?,
             Kind::Any | Kind::List(_) | Kind::Object(_) => Value::String(value.to_owned()),
         };
-        self.insert(Place { key, shape }, value, offset)
+        self.insert(place, value, offset)
     }
 
-    /// Takes character data, references resolved.
-    pub(crate) fn push_text(&mut self, text: &str) {
-        self.text.push_str(text);
+    /// Takes character data as it stands in the document; `is_blank` is whether it has nothing but white space.
+    #[inline]
+    pub(crate) fn push_text(&mut self, text: &'d str, is_blank: bool, buffer: &mut String) {
+        self.text.is_blank &= is_blank;
+        if self.text.shared.is_none() && self.text.first.is_empty() {
+            self.text.first = text;
+        } else {
+            self.text.share(buffer).push_str(text);
+        }
     }
 
-    pub(crate) fn push_char(&mut self, c: char) {
-        self.text.push(c);
+    /// Takes character data that stands in the document in another spelling.
+    pub(crate) fn push_copy(&mut self, text: &str, buffer: &mut String) {
+        self.text.is_blank &= is_blank(text);
+        self.text.share(buffer).push_str(text);
     }
 
     /// Only the members, for the document around the root.
@@ -205,33 +242,49 @@ impl<'s> Frame<'s> {
         self.members
     }
 
-    /// The value of the element once it is closed.
+    /// The value of the element once it is closed; its text leaves the buffer.
     ///
     /// # Errors
     /// Text that is not what the schema says.
-    pub(crate) fn finish(mut self, decimals: Decimals) -> Result<Value, Flaw> {
+    #[inline]
+    pub(crate) fn finish(self, decimals: Decimals, buffer: &mut String) -> Result<Value, Flaw> {
+        match self.text.shared {
+            None => {
+                let text = self.text.first;
+                self.finish_with(text, decimals)
+            }
+            Some(start) => {
+                let value = self.finish_with(buffer.get(start..).unwrap_or_default(), decimals);
+                buffer.truncate(start);
+                value
+            }
+        }
+    }
+
+    fn finish_with(mut self, text: &str, decimals: Decimals) -> Result<Value, Flaw> {
         let shape = self.shape;
+        let blank = self.text.is_blank;
         let bare = self.members.is_empty() && !self.has_children;
         if self.nil {
-            if !bare || !is_blank(&self.text) {
+            if !bare || !blank {
                 return Err(Flaw::new(DecodeFault::Shape, "an element that is nil and has content", self.offset));
             }
             return Ok(Value::Null);
         }
         if bare {
             match &shape.kind {
-                Kind::Scalar(Scalar::String) => return Ok(Value::String(self.text)),
-                _ if shape.nullable && is_blank(&self.text) => return Ok(Value::Null),
-                Kind::Any | Kind::List(_) => return Ok(Value::String(self.text)),
-                Kind::Scalar(scalar) => return convert(self.text, *scalar, decimals, self.offset),
+                Kind::Scalar(Scalar::String) => return Ok(Value::String(text.to_owned())),
+                _ if shape.nullable && blank => return Ok(Value::Null),
+                Kind::Any | Kind::List(_) => return Ok(Value::String(text.to_owned())),
+                Kind::Scalar(scalar) => return convert(text, *scalar, decimals, self.offset),
                 Kind::Object(members) => {
-                    if let Some(scalar) = members.text_only.filter(|_| !is_blank(&self.text)) {
-                        return convert(self.text, scalar, decimals, self.offset);
+                    if let Some(scalar) = members.text_only.filter(|_| !blank) {
+                        return convert(text, scalar, decimals, self.offset);
                     }
                 }
             }
         }
-        self.keep_text(decimals)?;
+        self.keep_text(text, decimals)?;
         if let Some(members) = shape.members() {
             for key in members.filled_lists() {
                 if !self.members.contains_key(key) {
@@ -243,7 +296,12 @@ impl<'s> Frame<'s> {
     }
 
     /// Makes the text beside attributes and children the member `$`.
-    fn keep_text(&mut self, decimals: Decimals) -> Result<(), Flaw> {
+    fn keep_text(&mut self, text: &str, decimals: Decimals) -> Result<(), Flaw> {
+        let blank = self.text.is_blank;
+        // White space between children is layout.
+        if self.has_children && blank {
+            return Ok(());
+        }
         let scalar = match &self.shape.kind {
             Kind::Scalar(scalar) => Some(*scalar),
             Kind::Object(members) => members.declared("$").and_then(|text| match text.shape.kind {
@@ -252,17 +310,13 @@ impl<'s> Frame<'s> {
             }),
             Kind::Any | Kind::List(_) => None,
         };
-        let blank = is_blank(&self.text);
         let keep = match scalar {
-            // White space between children is layout.
-            _ if self.has_children => !blank,
             Some(Scalar::String) => true,
             Some(_) => !blank,
             None if self.shape.members().is_some() => !blank,
-            None => !self.text.is_empty(),
+            None => !text.is_empty(),
         };
         if keep {
-            let text = std::mem::take(&mut self.text);
             let value = convert(text, scalar.unwrap_or(Scalar::String), decimals, self.offset)?;
             self.members.insert("$".to_owned(), value);
         }
@@ -270,10 +324,22 @@ impl<'s> Frame<'s> {
     }
 }
 
-fn convert(text: String, scalar: Scalar, decimals: Decimals, offset: usize) -> Result<Value, Flaw> {
+impl Text<'_> {
+    /// The buffer with all of this text at its end.
+    #[inline]
+    fn share<'b>(&mut self, buffer: &'b mut String) -> &'b mut String {
+        if self.shared.is_none() {
+            self.shared = Some(buffer.len());
+            buffer.push_str(self.first);
+        }
+        buffer
+    }
+}
+
+fn convert(text: &str, scalar: Scalar, decimals: Decimals, offset: usize) -> Result<Value, Flaw> {
     let trimmed = text.trim_matches(SPACE);
     let number = match scalar {
-        Scalar::String => return Ok(Value::String(text)),
+        Scalar::String => return Ok(Value::String(text.to_owned())),
         Scalar::Boolean => {
             return match trimmed {
                 "true" | "1" => Ok(Value::Bool(true)),

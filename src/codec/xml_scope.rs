@@ -1,4 +1,4 @@
-//! Which namespace a prefix stands for, at any place of an XML document, in time that does not grow with the declarations.
+//! Which namespace a prefix stands for, at any place of an XML document, in time that hardly grows with the declarations.
 //!
 //! **Source.** Namespaces in XML 1.0 third edition, sections 3, 5 and 6.
 
@@ -12,6 +12,9 @@ pub(crate) struct Namespace(usize);
 impl Namespace {
     /// No namespace.
     pub(crate) const NONE: Self = Self(0);
+
+    /// That of the prefix `xml`.
+    const OF_XML: Self = Self(1);
 }
 
 /// The namespace that the prefix `xml` always stands for.
@@ -21,12 +24,27 @@ const XML: &str = "http://www.w3.org/XML/1998/namespace";
 const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 
 /// The declarations in force, innermost last; the default namespace has the empty prefix.
-#[derive(Debug)]
+///
+/// Most documents declare none or a few, so looking at each is the way; where there are many they are indexed.
+#[derive(Debug, Default)]
 pub(crate) struct Scope<'d> {
+    /// Those that were met in the document, from the third on: the first two need no declaration.
     names: Vec<Cow<'d, str>>,
+    bindings: Vec<Binding<'d>>,
+    index: Option<Box<Index<'d>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Binding<'d> {
+    prefix: &'d str,
+    namespace: Namespace,
+}
+
+/// Where many declarations are found.
+#[derive(Debug, Default)]
+struct Index<'d> {
     numbers: HashMap<Cow<'d, str>, Namespace>,
-    bindings: HashMap<Cow<'d, str>, Vec<Namespace>>,
-    undo: Vec<Cow<'d, str>>,
+    bindings: HashMap<&'d str, Vec<Namespace>>,
 }
 
 /// A place to return to when an element ends.
@@ -35,27 +53,22 @@ pub(crate) struct Mark(usize);
 
 impl<'d> Scope<'d> {
     pub(crate) fn new() -> Self {
-        let mut scope = Self {
-            names: Vec::new(),
-            numbers: HashMap::new(),
-            bindings: HashMap::new(),
-            undo: Vec::new(),
-        };
-        scope.bind(Cow::Borrowed(""), Cow::Borrowed(""));
-        scope.bind(Cow::Borrowed("xml"), Cow::Borrowed(XML));
-        scope
+        Self::default()
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark(self.undo.len())
+        Mark(self.bindings.len())
     }
 
     pub(crate) fn rewind(&mut self, mark: Mark) {
-        for prefix in self.undo.drain(mark.0.min(self.undo.len())..) {
-            if let Some(bound) = self.bindings.get_mut(&prefix) {
-                bound.pop();
+        if let Some(index) = &mut self.index {
+            for binding in self.bindings.iter().skip(mark.0) {
+                if let Some(bound) = index.bindings.get_mut(binding.prefix) {
+                    bound.pop();
+                }
             }
         }
+        self.bindings.truncate(mark.0);
     }
 
     /// Takes a declaration of the element that was opened last.
@@ -72,33 +85,89 @@ impl<'d> Scope<'d> {
         if name.is_empty() && !prefix.is_empty() {
             return Err("a prefix bound to no namespace");
         }
-        self.bind(Cow::Borrowed(prefix), name);
+        let namespace = self.number(name);
+        self.bindings.push(Binding { prefix, namespace });
+        match &mut self.index {
+            Some(index) => index.bindings.entry(prefix).or_default().push(namespace),
+            None if self.bindings.len().max(self.names.len()) > FEW => self.index = Some(self.build_index()),
+            None => {}
+        }
         Ok(())
     }
 
-    fn bind(&mut self, prefix: Cow<'d, str>, name: Cow<'d, str>) {
-        let next = Namespace(self.names.len());
-        let number = *self.numbers.entry(name.clone()).or_insert(next);
-        if number == next {
-            self.names.push(name);
+    /// The number of a name, a new one where it is met for the first time.
+    fn number(&mut self, name: Cow<'d, str>) -> Namespace {
+        let next = Namespace(self.names.len() + DECLARED_BY_NONE);
+        if name.is_empty() {
+            return Namespace::NONE;
         }
-        self.bindings.entry(prefix.clone()).or_default().push(number);
-        self.undo.push(prefix);
+        if name == XML {
+            return Namespace::OF_XML;
+        }
+        if let Some(index) = &mut self.index {
+            let number = *index.numbers.entry(name.clone()).or_insert(next);
+            if number == next {
+                self.names.push(name);
+            }
+            return number;
+        }
+        match self.names.iter().position(|known| *known == name) {
+            Some(known) => Namespace(known + DECLARED_BY_NONE),
+            None => {
+                self.names.push(name);
+                next
+            }
+        }
+    }
+
+    fn build_index(&self) -> Box<Index<'d>> {
+        let mut index = Box::<Index<'d>>::default();
+        for (place, name) in self.names.iter().enumerate() {
+            index.numbers.insert(name.clone(), Namespace(place + DECLARED_BY_NONE));
+        }
+        for binding in &self.bindings {
+            index.bindings.entry(binding.prefix).or_default().push(binding.namespace);
+        }
+        index
     }
 
     /// The namespace of a prefix, or the default one; `None` where the prefix is not declared.
+    #[inline]
     pub(crate) fn resolve(&self, prefix: Option<&str>) -> Option<Namespace> {
-        self.bindings
-            .get(prefix.unwrap_or_default())
-            .and_then(|bound| bound.last())
-            .copied()
+        let prefix = prefix.unwrap_or_default();
+        self.declared(prefix).or(match prefix {
+            "" => Some(Namespace::NONE),
+            "xml" => Some(Namespace::OF_XML),
+            _ => None,
+        })
+    }
+
+    fn declared(&self, prefix: &str) -> Option<Namespace> {
+        match &self.index {
+            Some(index) => index.bindings.get(prefix)?.last().copied(),
+            None => {
+                let bound = self.bindings.iter().rev().find(|binding| binding.prefix == prefix)?;
+                Some(bound.namespace)
+            }
+        }
     }
 
     /// The name of a namespace, empty for none.
+    #[inline]
     pub(crate) fn name(&self, namespace: Namespace) -> &str {
-        self.names.get(namespace.0).map_or("", |name| name)
+        match namespace {
+            Namespace::NONE => "",
+            Namespace::OF_XML => XML,
+            Namespace(number) => self.names.get(number - DECLARED_BY_NONE).map_or("", |name| name),
+        }
     }
 }
+
+/// Up to here looking at each declaration beats hashing its prefix.
+const FEW: usize = 16;
+
+/// No namespace and that of `xml`.
+const DECLARED_BY_NONE: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +192,31 @@ mod tests {
         assert_eq!(scope.resolve(None).map(|found| scope.name(found)), Some("urn:a"));
         scope.rewind(outer);
         assert_eq!(scope.resolve(Some("p")), None);
+    }
+
+    #[test]
+    fn many_declarations_are_as_good_as_few() {
+        let names: Vec<(String, String)> = (0..3 * FEW).map(|n| (format!("p{n}"), format!("urn:{}", n / 2))).collect();
+        let mut scope = Scope::new();
+        let mut marks = Vec::new();
+        for (prefix, name) in names.iter().chain(&names) {
+            marks.push(scope.mark());
+            scope.declare("", "urn:0".into()).unwrap();
+            scope.declare(prefix, name.into()).unwrap();
+        }
+        for round in 0..2 {
+            for (prefix, name) in &names {
+                assert_eq!(scope.resolve(Some(prefix)).map(|found| scope.name(found)), Some(&**name), "{round}");
+            }
+            assert_eq!(scope.resolve(Some("p0")), scope.resolve(None));
+            assert_eq!(scope.resolve(Some("p0")), scope.resolve(Some("p1")));
+            assert_eq!(scope.resolve(Some("xml")).map(|found| scope.name(found)), Some(XML));
+            // The first half is still in force.
+            scope.rewind(marks[names.len()]);
+        }
+        scope.rewind(marks[0]);
+        assert_eq!(scope.resolve(None), Some(Namespace::NONE));
+        assert!(names.iter().all(|(prefix, _)| scope.resolve(Some(prefix)).is_none()));
     }
 
     #[test]

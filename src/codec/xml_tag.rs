@@ -1,22 +1,24 @@
 //! The inside of an XML tag: a name and attributes, by the letter of the grammar.
 //!
-//! **Shape.** `run id="15" p:state='up'` is the name `run` and two attributes, their values still as written.
+//! **Shape.** `<run id="15" p:state='up'/>` is the name `run` and two attributes, their values still as written.
 //!
-//! **Invariants.** White space before each attribute, quotes around each value, no `<` in one, no name twice. The tokeniser
-//! below leaves all of that open. Time is linear in the length of the tag.
+//! **Invariants.** White space before each attribute, quotes around each value, no `<` in one, no name twice. Time is linear
+//! in the length of the tag.
 //!
 //! **Source.** XML 1.0 fifth edition, sections 2.8 (declaration) and 3.1 (tags).
 
-use std::collections::HashSet;
-
-use crate::codec::xml_chars::{SPACE, split_name};
+use crate::codec::few::Few;
+use crate::codec::xml_scan::{find, find_in_value, name_at, skip_space};
 use crate::codec::{DecodeFault, Flaw};
 
-/// A tag with its attributes in order.
+/// A tag that has been read.
 #[derive(Debug)]
 pub(crate) struct Tag<'d> {
     pub(crate) name: &'d str,
-    pub(crate) attributes: Vec<RawAttribute<'d>>,
+    /// Whether it opens an element and closes it.
+    pub(crate) is_empty: bool,
+    /// The place after it.
+    pub(crate) end: usize,
 }
 
 /// An attribute as it is written.
@@ -25,111 +27,158 @@ pub(crate) struct RawAttribute<'d> {
     pub(crate) name: &'d str,
     /// The text between the quotes.
     pub(crate) raw: &'d str,
+    /// Whether that text is the value.
+    pub(crate) is_plain: bool,
     /// Where the name starts.
     pub(crate) offset: usize,
     /// Where the value starts.
     pub(crate) value_offset: usize,
 }
 
-/// Up to here comparing each name with each other one beats hashing them.
-const FEW: usize = 8;
+/// Reads the tag whose `<` is at `start`, its attributes in order into an empty list.
+///
+/// # Errors
+/// Anything the grammar does not allow, an attribute twice, and more than `most` attributes. Where the tag has no end is
+/// for [`find_end`] to say.
+#[inline]
+pub(crate) fn read<'d>(text: &'d str, start: usize, most: usize, attributes: &mut Vec<RawAttribute<'d>>) -> Result<Tag<'d>, Flaw> {
+    let name = name_at(text, start + 1).ok_or_else(|| syntax("expected a name", start + 1))?;
+    let at = start + 1 + name.len();
+    // Most tags are a name alone.
+    if text.as_bytes().get(at) == Some(&b'>') {
+        return Ok(Tag {
+            name,
+            is_empty: false,
+            end: at + 1,
+        });
+    }
+    let (at, end) = read_attributes(text, at, most, attributes, |rest| match rest {
+        [b'>', ..] => Some(1),
+        [b'/', b'>', ..] => Some(2),
+        _ => None,
+    })?;
+    Ok(Tag {
+        name,
+        is_empty: end == 2,
+        end: at + end,
+    })
+}
 
-impl<'d> Tag<'d> {
-    /// Reads what stands between `<` and `>` or `/>`; `offset` is its place in the document.
-    ///
-    /// # Errors
-    /// Anything the grammar does not allow, an attribute twice, and more than `most` attributes.
-    pub(crate) fn parse(inside: &'d str, offset: usize, most: usize) -> Result<Self, Flaw> {
-        let place = |rest: &str| offset + inside.len() - rest.len();
-        let syntax = |detail: &'static str, rest: &str| Flaw::new(DecodeFault::Syntax, detail, place(rest));
-        let (name, mut rest) = split_name(inside).ok_or_else(|| syntax("expected a name", inside))?;
-        let mut attributes: Vec<RawAttribute<'d>> = Vec::new();
-        let mut seen = HashSet::new();
-        loop {
-            let start = rest.trim_start_matches(SPACE);
-            if start.is_empty() {
-                return Ok(Self { name, attributes });
-            }
-            if start.len() == rest.len() {
-                return Err(syntax("expected white space, or the end of the tag", rest));
-            }
-            let (key, after) = split_name(start).ok_or_else(|| syntax("expected an attribute", start))?;
-            let after = after.trim_start_matches(SPACE);
-            let after = after.strip_prefix('=').ok_or_else(|| syntax("expected `=`", after))?;
-            let after = after.trim_start_matches(SPACE);
-            let (raw, next) = split_quoted(after).ok_or_else(|| syntax("expected a value in quotes", after))?;
-            if let Some(at) = raw.find('<') {
-                return Err(Flaw::new(DecodeFault::Syntax, "a `<` in an attribute", place(after) + 1 + at));
-            }
-            if attributes.len() == most {
-                return Err(Flaw::new(
-                    DecodeFault::Nodes,
-                    "expected fewer elements and attributes",
-                    place(start),
-                ));
-            }
-            let twice = if attributes.len() < FEW {
-                attributes.iter().any(|known| known.name == key)
-            } else {
-                if seen.is_empty() {
-                    seen.extend(attributes.iter().map(|known| known.name));
-                }
-                !seen.insert(key)
-            };
-            if twice {
-                return Err(Flaw::new(DecodeFault::Duplicate, "expected each attribute once", place(start)));
-            }
-            attributes.push(RawAttribute {
-                name: key,
-                raw,
-                offset: place(start),
-                value_offset: place(after) + 1,
-            });
-            rest = next;
+/// The place after the tag that starts here: a `>` within quotes does not end it.
+pub(crate) fn find_end(text: &str, start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        at = find(text, at, [b'>', b'"', b'\'']);
+        match *text.as_bytes().get(at)? {
+            b'>' => return Some(at + 1),
+            quote => at = find(text, at + 1, [quote]) + 1,
         }
     }
 }
 
-fn split_quoted(text: &str) -> Option<(&str, &str)> {
-    match text.as_bytes().first()? {
-        b'"' => text.strip_prefix('"')?.split_once('"'),
-        b'\'' => text.strip_prefix('\'')?.split_once('\''),
-        _ => None,
+/// Reads attributes up to the end; `ends` says how long it is where it is. Gives its place and its length.
+fn read_attributes<'d>(
+    text: &'d str,
+    mut at: usize,
+    most: usize,
+    attributes: &mut Vec<RawAttribute<'d>>,
+    ends: impl Fn(&[u8]) -> Option<usize>,
+) -> Result<(usize, usize), Flaw> {
+    let bytes = text.as_bytes();
+    let mut names = Few::new();
+    loop {
+        let start = skip_space(text, at);
+        if let Some(end) = ends(bytes.get(start..).unwrap_or_default()) {
+            return Ok((start, end));
+        }
+        if start == at {
+            return Err(syntax("expected white space, or the end of the tag", at));
+        }
+        let name = name_at(text, start).ok_or_else(|| syntax("expected an attribute", start))?;
+        at = skip_space(text, start + name.len());
+        if bytes.get(at) != Some(&b'=') {
+            return Err(syntax("expected `=`", at));
+        }
+        at = skip_space(text, at + 1);
+        let attribute = read_value(text, at, name, start).ok_or_else(|| syntax("expected a value in quotes", at))?;
+        if !attribute.is_plain
+            && let Some(at) = attribute.raw.find('<')
+        {
+            return Err(syntax("a `<` in an attribute", attribute.value_offset + at));
+        }
+        if attributes.len() == most {
+            return Err(Flaw::new(DecodeFault::Nodes, "expected fewer elements and attributes", start));
+        }
+        if !names.insert(name) {
+            return Err(Flaw::new(DecodeFault::Duplicate, "expected each attribute once", start));
+        }
+        at = attribute.value_offset + attribute.raw.len() + 1;
+        attributes.push(attribute);
     }
 }
 
-/// Checks the XML declaration, given the text between `<?` and `?>`; `ascii` is whether the document has no other bytes.
+/// Reads the value whose first quote is at `at`.
+#[inline]
+fn read_value<'d>(text: &'d str, at: usize, name: &'d str, offset: usize) -> Option<RawAttribute<'d>> {
+    let bytes = text.as_bytes();
+    let quote = *bytes.get(at).filter(|byte| matches!(byte, b'"' | b'\''))?;
+    let mut end = find_in_value(text, at + 1, quote);
+    let is_plain = *bytes.get(end)? == quote;
+    if !is_plain {
+        end = find(text, end, [quote]);
+        bytes.get(end)?;
+    }
+    Some(RawAttribute {
+        name,
+        raw: text.get(at + 1..end)?,
+        is_plain,
+        offset,
+        value_offset: at + 1,
+    })
+}
+
+fn syntax(detail: &'static str, offset: usize) -> Flaw {
+    Flaw::new(DecodeFault::Syntax, detail, offset)
+}
+
+/// Checks the XML declaration at the very start of a document; its `?>` is at `end`.
 ///
 /// # Errors
 /// [`DecodeFault::Encoding`] where it names an encoding other than that of the bytes, else [`DecodeFault::Syntax`].
-pub(crate) fn check_declaration(inside: &str, offset: usize, ascii: bool) -> Result<(), Flaw> {
-    let tag = Tag::parse(inside, offset, PSEUDO_ATTRIBUTES.len())?;
-    let syntax = |detail: &'static str, offset| Err(Flaw::new(DecodeFault::Syntax, detail, offset));
+pub(crate) fn check_declaration(document: &str, end: usize) -> Result<(), Flaw> {
+    let start = "<?".len();
+    let inside = document.get(..end).unwrap_or(document);
+    let mut attributes = Vec::new();
+    let after_name = start + "xml".len();
+    read_attributes(inside, after_name, PSEUDO_ATTRIBUTES.len(), &mut attributes, |rest| {
+        rest.is_empty().then_some(0)
+    })?;
     let mut expected = PSEUDO_ATTRIBUTES.iter();
-    if tag.attributes.first().is_none_or(|first| first.name != "version") {
-        return syntax("expected the version of xml", offset);
+    if attributes.first().is_none_or(|first| first.name != "version") {
+        return Err(syntax("expected the version of xml", start));
     }
-    for attribute in &tag.attributes {
+    for attribute in &attributes {
         if !expected.any(|name| *name == attribute.name) {
-            return syntax("expected `version`, `encoding` and `standalone`, in this order", attribute.offset);
+            let detail = "expected `version`, `encoding` and `standalone`, in this order";
+            return Err(syntax(detail, attribute.offset));
         }
         let (value, at) = (attribute.raw, attribute.value_offset);
         match attribute.name {
             "version" => {
                 let minor = value.strip_prefix("1.").unwrap_or_default();
                 if minor.is_empty() || !minor.bytes().all(|byte| byte.is_ascii_digit()) {
-                    return syntax("expected version 1.0", at);
+                    return Err(syntax("expected version 1.0", at));
                 }
             }
             "encoding" => {
-                let all_ascii = value.eq_ignore_ascii_case("us-ascii") && ascii;
-                if !all_ascii && !value.eq_ignore_ascii_case("utf-8") {
+                let is_ascii = || value.eq_ignore_ascii_case("us-ascii") && document.is_ascii();
+                if !value.eq_ignore_ascii_case("utf-8") && !is_ascii() {
                     return Err(Flaw::new(DecodeFault::Encoding, "expected the encoding utf-8", at));
                 }
             }
             _ => {
                 if value != "yes" && value != "no" {
-                    return syntax("expected `yes` or `no`", at);
+                    return Err(syntax("expected `yes` or `no`", at));
                 }
             }
         }
@@ -145,14 +194,24 @@ mod tests {
 
     #[track_caller]
     fn check(inside: &str, expected: Result<&[(&str, &str)], DecodeFault>) {
-        let found = Tag::parse(inside, 0, 100);
-        let found = found.map(|tag| {
-            tag.attributes
-                .iter()
-                .map(|attribute| (attribute.name, attribute.raw))
-                .collect::<Vec<_>>()
-        });
-        assert_eq!(found.map_err(|flaw| flaw.fault), expected.map(<[_]>::to_vec), "{inside}");
+        for end in [">", "/>", "> '<a b=\">"] {
+            let text = format!("<{inside}{end}");
+            let found = parse(&text, 100).map(|attributes| {
+                attributes
+                    .iter()
+                    .map(|attribute| (attribute.name, attribute.raw))
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(found.map_err(|flaw| flaw.fault), expected.map(<[_]>::to_vec), "{text}");
+        }
+    }
+
+    fn parse(text: &str, most: usize) -> Result<Vec<RawAttribute<'_>>, Flaw> {
+        let mut attributes = Vec::new();
+        let tag = read(text, 0, most, &mut attributes)?;
+        assert_eq!(find_end(text, 0), Some(tag.end), "{text}");
+        assert_eq!(text[..tag.end].ends_with("/>"), tag.is_empty, "{text}");
+        Ok(attributes)
     }
 
     #[test]
@@ -166,8 +225,8 @@ mod tests {
             "",
             " a",
             "1a",
-            "a/",
-            "a /",
+            "a//",
+            "a / ",
             "a b",
             "a b=",
             "a b=c",
@@ -179,7 +238,8 @@ mod tests {
             "a b='<'",
             "a b = = '1'",
             "a ,b='1'",
-            "a b='1' /",
+            "a b='1' / ",
+            "a b='1'/ ",
             "a\"b",
             "a\u{a0}b='1'",
         ] {
@@ -189,16 +249,34 @@ mod tests {
         let many: String = (0..50).map(|n| format!(" a{n}=''")).collect();
         check(&format!("a{many} a3=''"), Err(DecodeFault::Duplicate));
         check(&format!("a{many} a49=''"), Err(DecodeFault::Duplicate));
-        assert_eq!(Tag::parse(&format!("a{many}"), 0, 49).unwrap_err().fault, DecodeFault::Nodes);
-        assert_eq!(Tag::parse(&format!("a{many}"), 0, 50).unwrap().attributes.len(), 50);
+        let text = format!("<a{many}>");
+        assert_eq!(parse(&text, 49).unwrap_err().fault, DecodeFault::Nodes);
+        assert_eq!(parse(&text, 50).unwrap().len(), 50);
     }
 
     #[test]
     fn places() {
-        let tag = Tag::parse("a  b =  'x'", 10, 5).unwrap();
-        let attribute = tag.attributes.first().unwrap();
-        assert_eq!((attribute.offset, attribute.value_offset), (13, 19));
-        assert_eq!(Tag::parse("a b='1<2'", 10, 5).unwrap_err().offset, 16);
+        let attributes = parse("<a  b =  'x'>", 5).unwrap();
+        let attribute = attributes.first().unwrap();
+        assert_eq!((attribute.offset, attribute.value_offset, attribute.is_plain), (4, 10, true));
+        let values = parse("<a b='\t' c='&lt;' d='>\u{7f}é\"'/>", 5).unwrap();
+        assert_eq!(values.iter().map(|value| value.is_plain).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(parse("<a b='1<2'>", 5).unwrap_err().offset, 7);
+        assert_eq!(parse("<a b='&1<2'>", 5).unwrap_err().offset, 8);
+    }
+
+    #[test]
+    fn ends() {
+        for (text, end) in [
+            ("<a>>", Some(3)),
+            ("<a b='>'>", Some(9)),
+            ("</a b=\"'>\">'", Some(11)),
+            ("<a", None),
+            ("<a '>", None),
+            ("<a '>\"'\"", None),
+        ] {
+            assert_eq!(find_end(text, 0), end, "{text}");
+        }
     }
 
     #[test]
@@ -212,7 +290,7 @@ mod tests {
             "xml version='1.0' standalone='no'",
             "xml version='1.0' encoding='US-ASCII'",
         ] {
-            assert!(check_declaration(inside, 0, true).is_ok(), "{inside}");
+            assert!(declare(inside).is_ok(), "{inside}");
         }
         for (inside, fault) in [
             ("xml", DecodeFault::Syntax),
@@ -230,13 +308,14 @@ mod tests {
             ("xml version='1.0' encoding='ISO-8859-1'", DecodeFault::Encoding),
             ("xml version='1.0' encoding=''", DecodeFault::Encoding),
         ] {
-            assert_eq!(check_declaration(inside, 0, true).unwrap_err().fault, fault, "{inside}");
+            assert_eq!(declare(inside).unwrap_err().fault, fault, "{inside}");
         }
-        assert_eq!(
-            check_declaration("xml version='1.0' encoding='us-ascii'", 0, false)
-                .unwrap_err()
-                .fault,
-            DecodeFault::Encoding
-        );
+        let document = "<?xml version='1.0' encoding='us-ascii'?><é/>";
+        let end = document.find("?>").unwrap();
+        assert_eq!(check_declaration(document, end).unwrap_err().fault, DecodeFault::Encoding);
+    }
+
+    fn declare(inside: &str) -> Result<(), Flaw> {
+        check_declaration(&format!("<?{inside}?><a/>"), "<?".len() + inside.len())
     }
 }

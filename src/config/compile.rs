@@ -257,8 +257,10 @@ impl Compiler<'_> {
             })
             .collect();
         let codes = |codes: &[(yaml::Key, Spanned<String>)]| codes.iter().map(|(code, word)| (code.text.clone(), reason(word))).collect();
+        let reads = |name: &str| compiler.used.iter().any(|used| used.first().is_some_and(|root| root == name));
         FaultTable {
-            reads_text: compiler.used.iter().any(|used| used.first().is_some_and(|root| root == "text")),
+            reads_text: reads("text"),
+            reads_call: reads("call"),
             code,
             message,
             request_id,

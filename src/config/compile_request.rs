@@ -54,7 +54,7 @@ pub(super) fn request(compiler: &mut TemplateCompiler<'_>, request: &Request, na
             .collect::<Option<_>>()?,
         headers: headers
             .into_iter()
-            .map(|(name, template)| Some((name, template?)))
+            .map(|(name, template)| Some((name, template?.into())))
             .collect::<Option<_>>()?,
         body: body?,
         bare: request.bare,

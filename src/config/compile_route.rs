@@ -70,11 +70,12 @@ impl RouteCompiler<'_, '_> {
             (Some(request), Some(names), Some(schema), Some(name)) => self.request(request, names, schema, name, Some(action)),
             _ => None,
         };
+        let known = names.clone();
         let pursuit = self.pursuit(action, names.as_ref(), schema.as_ref().map(|schema| &schema.document));
         let reply = action
             .reply
             .as_ref()
-            .and_then(|reply| self.reply(reply, names.unwrap_or_default(), faults))
+            .and_then(|reply| self.reply(reply, names.unwrap_or_default(), Arc::clone(&faults)))
             .and_then(|(reply, names)| {
                 let job = match &action.job {
                     Some(job) => Some(self.job_id(job, &names)?),
@@ -92,6 +93,7 @@ impl RouteCompiler<'_, '_> {
             request: request?,
             reply: reply?,
             settings: Arc::clone(&self.settings),
+            reads_call: faults.reads_call || known.is_some_and(|names| names.is_read("call")),
             allowances,
             pursuit: pursuit?,
         })

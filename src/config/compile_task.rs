@@ -79,6 +79,8 @@ impl RouteCompiler<'_, '_> {
                 request: request?,
                 reply,
                 settings: Arc::clone(&self.settings),
+                // A look has no such name.
+                reads_call: false,
                 allowances,
                 pursuit: Pursuit::default(),
             }),

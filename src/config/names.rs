@@ -4,7 +4,9 @@
 //!
 //! **Invariants**: what a schema does not list is unknown, unless the schema says nothing at all about the place.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -25,6 +27,8 @@ struct Root {
     guaranteed: bool,
     /// The canonical path that it stands for: `c` of an `each` stands for `parameters.clusters[]`.
     origin: Vec<String>,
+    /// Has a reference to it been looked up, here or in a clone?
+    is_read: Rc<Cell<bool>>,
 }
 
 /// What a reference leads to.
@@ -54,6 +58,7 @@ impl Names {
             schema,
             guaranteed,
             origin: vec![name.to_owned()],
+            is_read: Rc::default(),
         });
         self
     }
@@ -78,6 +83,7 @@ impl Names {
             schema,
             guaranteed: true,
             origin,
+            is_read: Rc::default(),
         });
         names
     }
@@ -95,6 +101,11 @@ impl Names {
         }
     }
 
+    /// Has anything that was compiled with these names, or with some that were made of them, a reference to this one?
+    pub(super) fn is_read(&self, name: &str) -> bool {
+        self.root(name).is_some_and(|root| root.is_read.get())
+    }
+
     fn root(&self, name: &str) -> Option<&Root> {
         self.roots.iter().rev().find(|root| root.name == name)
     }
@@ -108,6 +119,7 @@ impl Names {
                 candidates,
             };
         };
+        root.is_read.set(true);
         let mut guaranteed = root.guaranteed;
         let Some(schema) = &root.schema else {
             return Lookup::Found {

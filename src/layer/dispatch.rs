@@ -1,14 +1,16 @@
 //! Dispatch: sends an [`Outbound`] down its own provider's way, so that no provider waits for another one.
 
 use std::collections::HashMap;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::future::Either;
 use tokio_util::sync::DropGuard;
 use tower::Service;
 use tower::util::{Oneshot, ServiceExt};
 
-use super::{BoxFuture, Exchange, Outbound};
+use super::{Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 
@@ -58,7 +60,7 @@ where
 {
     type Response = Exchange;
     type Error = GatewayError;
-    type Future = BoxFuture<Exchange, GatewayError>;
+    type Future = Either<Oneshot<S, Outbound>, Ready<Result<Exchange, GatewayError>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
         Poll::Ready(Ok(()))
@@ -67,13 +69,10 @@ where
     fn call(&mut self, outbound: Outbound) -> Self::Future {
         match self.ways.by_name.get(&outbound.provider.name) {
             // A clone per call: readiness belongs to this call alone.
-            Some(way) => {
-                let sent: Oneshot<S, Outbound> = way.clone().oneshot(outbound);
-                Box::pin(sent)
-            }
+            Some(way) => Either::Left(way.clone().oneshot(outbound)),
             None => {
                 let error = GatewayError::new(Reason::MappingFailed, "the provider has no way to its vendor; nothing was sent");
-                Box::pin(std::future::ready(Err(error)))
+                Either::Right(ready(Err(error)))
             }
         }
     }

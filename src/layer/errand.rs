@@ -17,9 +17,9 @@ use crate::model::reason::Reason;
 use crate::route::{Provider, Route, Task};
 
 /// One exchange with a vendor.
-pub trait Errand: Send + 'static {
+pub trait Errand: Send + Sync {
     /// What comes back where it went well.
-    type Report: Send + 'static;
+    type Report: Send;
 
     /// Whose vendor.
     fn provider(&self) -> &Arc<Provider>;
@@ -47,10 +47,10 @@ pub trait Errand: Send + 'static {
 }
 
 /// Acts on the task.
-#[derive(Clone, Debug)]
-pub struct Act {
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a> {
     /// The call.
-    pub call: ValidCall,
+    pub call: &'a ValidCall,
     /// With which credentials.
     pub credentials: CredentialUse,
     /// Is there no way to look at the task with what the call says?
@@ -91,15 +91,15 @@ pub struct Seen {
 }
 
 /// Asks what became of a job.
-#[derive(Clone, Debug)]
-pub struct Ask {
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
     /// The call that made it.
-    pub call: ValidCall,
+    pub call: &'a ValidCall,
     /// Its id, which nobody has checked.
-    pub job: String,
+    pub job: &'a str,
 }
 
-impl Errand for Act {
+impl Errand for Act<'_> {
     type Report = Acted;
 
     fn provider(&self) -> &Arc<Provider> {
@@ -183,7 +183,7 @@ impl Errand for Look {
     }
 }
 
-impl Errand for Ask {
+impl Errand for Ask<'_> {
     type Report = JobReading;
 
     fn provider(&self) -> &Arc<Provider> {
@@ -209,7 +209,7 @@ impl Errand for Ask {
         let Some(job) = &self.call.route.pursuit.job else {
             return Err(GatewayError::new(Reason::MappingFailed, "the route has no way to look at a job"));
         };
-        let id = serde_json::Value::from(self.job.as_str());
+        let id = serde_json::Value::from(self.job);
         let bindings = self.call.values.bindings();
         let rendered = job.request.render(&bindings.with("job", &id));
         rendered.map_err(RequestError::into_gateway_error)

@@ -1,9 +1,10 @@
-//! Ring 3: the stages of a request as tower layers, in the order of their names' appearance in `stack.rs`.
+//! Ring 3: the stages of a request, in the order of their names' appearance in `stack.rs`.
 //!
-//! **Shape**: `http::Request` -> `Staged<TaskCall>` -> `Staged<RoutedCall>` -> `Staged<ValidCall>` -> `Staged<Errand>`, one or more
+//! **Shape**: `http::Request` -> `TaskCall` -> `RoutedCall` -> `ValidCall` -> `Errand`, one or more
 //! -> `Outbound` and back: `Exchange` -> the errand's report -> `Completed` -> `Spoken`.
 //!
-//! **Invariants**: a layer adapts and decides nothing about vendors; the types make another order a compile error.
+//! **Invariants**: a stage adapts and decides nothing about vendors; the types make another order a compile error. A stage owns the
+//! one behind it and is shared by all calls: what is of one call travels with it.
 
 use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
@@ -19,20 +20,35 @@ use crate::model::answer::{Answer, Outcome};
 use crate::model::call::{TaskCall, UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
 use crate::route::{Provider, Route};
+use crate::telemetry::metrics::RequestMeter;
 
 pub mod admit;
 pub mod dispatch;
 pub mod errand;
+pub mod fork;
 pub mod hub;
 pub mod observe;
 pub mod prefer;
 pub mod pursue;
+pub mod request_id;
 pub mod rescue;
 pub mod resolve;
+pub mod shed;
 pub mod translate;
 pub mod validate;
 
-/// The future of every layer.
+/// A stage of the way: does its part with a call of one kind, and hands it on to the stage behind it.
+pub trait Stage<Call>: Send + Sync + 'static {
+    /// What comes back where it went well.
+    type Done;
+    /// Why it did not.
+    type Failed;
+
+    /// One call, from here to the vendor and back.
+    fn run(&self, context: &CallContext, call: Call) -> impl Future<Output = Result<Self::Done, Self::Failed>> + Send;
+}
+
+/// The future at the two ends of the stages, where services stand.
 pub type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// What travels with a call through all stages.
@@ -114,15 +130,6 @@ pub enum Aim {
     Look,
 }
 
-/// A call at one stage.
-#[derive(Clone, Debug)]
-pub struct Staged<T> {
-    /// What travels along.
-    pub context: CallContext,
-    /// The call as this stage knows it.
-    pub call: T,
-}
-
 /// A call whose provider and action are known.
 #[derive(Clone, Debug)]
 pub struct RoutedCall {
@@ -184,11 +191,29 @@ pub struct Completed {
     pub trail: Trail,
 }
 
+/// What goes back through the stages in front of the tasks'.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
+pub enum Reply {
+    /// A call that succeeded, to be put into words.
+    Completed(Completed),
+    /// Words already: of many calls, or of one that was answered before.
+    Spoken(Box<rescue::Spoken>),
+}
+
+impl From<Completed> for Reply {
+    fn from(completed: Completed) -> Self {
+        Self::Completed(completed)
+    }
+}
+
 /// What is known of a call for its log line and metrics, whether it succeeded or not.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
-    /// The route, once it is known. Metrics take their labels from here, so they stay a closed set.
+    /// The route, once it is known.
     pub route: Option<Arc<Route>>,
+    /// What the calls of this route are counted with: labels are those of the table, so they stay a closed set.
+    pub meter: Option<Arc<RequestMeter>>,
     /// The id that the caller asked for.
     pub id: Option<String>,
     /// The caller's `reason`: for the log and nothing else.
@@ -210,14 +235,6 @@ pub struct Failed {
     pub trail: Trail,
 }
 
-impl std::fmt::Display for Failed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.error.reason.code())
-    }
-}
-
-impl std::error::Error for Failed {}
-
 impl From<GatewayError> for Box<Failed> {
     fn from(error: GatewayError) -> Self {
         Self::new(Failed {
@@ -230,10 +247,4 @@ impl From<GatewayError> for Box<Failed> {
 /// The caller's `reason`, from the canonical request.
 fn caller_reason(body: &serde_json::Map<String, Value>) -> Option<String> {
     body.get("reason").and_then(Value::as_str).map(str::to_owned)
-}
-
-/// Takes the ready service out and leaves a clone: the service that was polled ready must be the one that is called.
-fn take_ready<S: Clone>(inner: &mut S) -> S {
-    let clone = inner.clone();
-    std::mem::replace(inner, clone)
 }

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,65 +15,44 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
-use tower::{Layer, Service};
-use uuid::Uuid;
 
 use super::prefer::PREFERENCE_APPLIED;
 use super::rescue::Spoken;
-use super::{BoxFuture, CallContext, CallCredentials, Doubt, take_ready};
+use super::{CallContext, CallCredentials, Doubt, Stage, request_id};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::log::{self, RequestRecord};
-use crate::telemetry::metrics;
-
-/// Makes [`Observe`].
-#[derive(Clone, Debug)]
-pub struct ObserveLayer {
-    deadline: Duration,
-}
-
-impl ObserveLayer {
-    /// Every answer is due this long after the head of its request.
-    #[must_use]
-    pub fn new(deadline: Duration) -> Self {
-        Self { deadline }
-    }
-}
-
-impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
-
-    fn layer(&self, inner: S) -> Observe<S> {
-        Observe {
-            inner,
-            deadline: self.deadline,
-        }
-    }
-}
+use crate::telemetry::metrics::{self, InFlight, RequestMeter};
 
 /// The stage.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Observe<S> {
     inner: S,
     deadline: Duration,
+    in_flight: InFlight,
+    /// Counts the requests that name no route.
+    nowhere: RequestMeter,
 }
 
-impl<S, B> Service<Request<B>> for Observe<S>
-where
-    S: Service<(CallContext, Request<B>), Response = Spoken, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
-{
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+impl<S> Observe<S> {
+    /// Every answer is due this long after the head of its request.
+    #[must_use]
+    pub fn new(deadline: Duration, inner: S) -> Self {
+        Self {
+            inner,
+            deadline,
+            in_flight: InFlight::default(),
+            nowhere: RequestMeter::new(metrics::NONE, metrics::NONE),
+        }
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut inner = take_ready(&mut self.inner);
+    /// Answers a request, whatever becomes of it.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        S: Stage<Request<B>, Done = Spoken, Failed = Infallible>,
+        B: Send,
+    {
+        let _under_way = self.in_flight.begins();
         let begun = Instant::now();
         let is_head = request.method() == Method::HEAD;
         let context = CallContext {
@@ -83,23 +61,44 @@ where
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
         };
-        Box::pin(async move {
-            let _under_way = metrics::request_begins();
-            let request_id = Arc::clone(&context.request_id);
-            let spoken = inner.call((context, request)).await?;
-            record(&spoken, &request_id, begun.elapsed());
-            let response = to_http(&spoken, &request_id);
-            Ok(if is_head { without_content(response) } else { response })
-        })
+        let Ok(spoken) = self.inner.run(&context, request).await;
+        self.record(&spoken, &context.request_id, begun.elapsed());
+        let response = to_http(spoken, &context.request_id);
+        if is_head { without_content(response) } else { response }
+    }
+
+    fn record(&self, spoken: &Spoken, request_id: &str, elapsed: Duration) {
+        let trail = &spoken.trail;
+        let meter = trail.meter.as_deref().unwrap_or(&self.nowhere);
+        let reason = spoken.error.as_ref().map(|error| error.reason);
+        meter.ended(spoken.outcome, reason, elapsed);
+        if trail.drift {
+            meter.drifted();
+        }
+        log::request_line(&RequestRecord {
+            request_id,
+            provider: trail.route.as_ref().map(|route| route.provider.as_str()),
+            action: trail.route.as_ref().map(|route| route.action.as_str()),
+            id: trail.id.as_deref(),
+            outcome: spoken.outcome.as_str(),
+            reason: reason.map(Reason::code),
+            status: spoken.status,
+            duration: elapsed,
+            vendor_status: spoken.vendor.as_ref().map(|(status, _)| *status),
+            vendor_duration: trail.vendor_elapsed,
+            vendor_request_id: spoken.vendor.as_ref().and_then(|(_, id)| id.as_deref()),
+            caller_reason: trail.caller_reason.as_deref(),
+            error: spoken.error.as_ref().and_then(|error| error.internal.as_deref()),
+        });
     }
 }
 
 /// The caller's id where it is short and plain, a fresh one otherwise.
 fn request_id(headers: &HeaderMap) -> Arc<str> {
-    let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    match given {
-        Some(id) if is_plain(id) && headers.get_all(X_REQUEST_ID).iter().count() == 1 => Arc::from(id),
-        _ => Arc::from(new_request_id()),
+    let mut given = headers.get_all(X_REQUEST_ID).iter();
+    match (given.next().and_then(|value| value.to_str().ok()), given.next()) {
+        (Some(id), None) if is_plain(id) => Arc::from(id),
+        _ => request_id::fresh(),
     }
 }
 
@@ -110,43 +109,12 @@ fn is_plain(id: &str) -> bool {
 /// A fresh id for a request; sorts by time.
 #[must_use]
 pub fn new_request_id() -> String {
-    Uuid::now_v7().to_string()
+    request_id::fresh().as_ref().to_owned()
 }
 
-fn record(spoken: &Spoken, request_id: &str, elapsed: Duration) {
-    let trail = &spoken.trail;
-    let names = trail.route.as_ref().map(|route| (route.provider.as_str(), route.action.as_str()));
-    let (provider, action) = names.unwrap_or((metrics::NONE, metrics::NONE));
-    metrics::request_ended(
-        provider,
-        action,
-        spoken.outcome,
-        spoken.error.as_ref().map(|error| error.reason),
-        elapsed,
-    );
-    if trail.drift {
-        metrics::schema_drifted(provider, action);
-    }
-    log::request_line(&RequestRecord {
-        request_id,
-        provider: names.map(|(provider, _)| provider),
-        action: names.map(|(_, action)| action),
-        id: trail.id.as_deref(),
-        outcome: spoken.outcome.as_str(),
-        reason: spoken.error.as_ref().map(|error| error.reason.code()),
-        status: spoken.status,
-        duration: elapsed,
-        vendor_status: spoken.vendor.as_ref().map(|(status, _)| *status),
-        vendor_duration: trail.vendor_elapsed,
-        vendor_request_id: spoken.vendor.as_ref().and_then(|(_, id)| id.as_deref()),
-        caller_reason: trail.caller_reason.as_deref(),
-        error: spoken.error.as_ref().and_then(|error| error.internal.as_deref()),
-    });
-}
-
-fn to_http(spoken: &Spoken, request_id: &str) -> Response<Full<Bytes>> {
+fn to_http(spoken: Spoken, request_id: &str) -> Response<Full<Bytes>> {
     let content_type = if spoken.error.is_some() { PROBLEM_JSON } else { JSON };
-    let mut response = Response::new(Full::from(spoken.document.clone()));
+    let mut response = Response::new(Full::from(spoken.document));
     *response.status_mut() = StatusCode::from_u16(spoken.status).expect("the tables of answers and reasons have valid statuses");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
@@ -162,6 +130,7 @@ fn to_http(spoken: &Spoken, request_id: &str) -> Response<Full<Bytes>> {
     if let Some(error) = &spoken.error {
         add_error_headers(headers, error);
     }
+    headers.extend(spoken.headers);
     response
 }
 
@@ -208,8 +177,9 @@ pub fn problem_response(error: &GatewayError, instance: &str, request_id: &str) 
         error: Some(error.clone()),
         vendor: None,
         trail: super::Trail::default(),
+        headers: Vec::new(),
     };
-    to_http(&spoken, request_id)
+    to_http(spoken, request_id)
 }
 
 /// The header with the id of the request, on every answer.

@@ -8,19 +8,18 @@
 //! - Waiting never makes an answer worse: what was accepted stays accepted when the time is up, whatever the looks came to.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use serde_json::json;
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::Service;
 
 use super::errand::{Act, Acted, Ask, Look};
-use super::hub::{Hub, Pace};
+use super::hub::Hub;
 use super::translate::Translate;
-use super::{BoxFuture, CallContext, Completed, CredentialUse, Exchange, Failed, Outbound, Staged, Trail, ValidCall};
+use super::{CallContext, Completed, CredentialUse, Exchange, Failed, Outbound, Stage, Trail, ValidCall};
 use crate::mapping::job::{JobReading, JobRules};
 use crate::mapping::look::{Settled, Settles, Sighting, values_for_look};
 use crate::mapping::reply::Reading;
+use crate::mapping::request::Fresh;
 use crate::model::answer::{Answer, Success, TaskState};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -28,72 +27,47 @@ use crate::route::Task;
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::Purpose;
 
-/// Makes [`Pursue`]; all of one layer share a hub.
-#[derive(Clone, Debug)]
-pub struct PursueLayer {
-    hub: Arc<Hub>,
-}
-
-impl PursueLayer {
-    /// Waits at this pace.
-    #[must_use]
-    pub fn new(pace: Pace) -> Self {
-        Self {
-            hub: Arc::new(Hub::new(pace)),
-        }
-    }
-}
-
-impl<U> Layer<Translate<U>> for PursueLayer {
-    type Service = Pursue<U>;
-
-    fn layer(&self, errands: Translate<U>) -> Pursue<U> {
-        Pursue {
-            errands,
-            hub: Arc::clone(&self.hub),
-        }
-    }
-}
-
 /// The stage.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pursue<U> {
     errands: Translate<U>,
     hub: Arc<Hub>,
 }
 
-impl<U> Service<Staged<ValidCall>> for Pursue<U>
+impl<U> Pursue<U> {
+    /// Pursues calls by these errands; who waits does so at this hub.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, errands: Translate<U>) -> Self {
+        Self { errands, hub }
+    }
+}
+
+impl<U> Stage<ValidCall> for Pursue<U>
 where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
     U::Future: Send + 'static,
 {
-    type Response = Completed;
-    type Error = Box<Failed>;
-    type Future = BoxFuture<Completed, Box<Failed>>;
+    type Done = Completed;
+    type Failed = Box<Failed>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // Every errand waits for its own way to be ready.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, Staged { context, call }: Staged<ValidCall>) -> Self::Future {
+    async fn run(&self, context: &CallContext, call: ValidCall) -> Result<Completed, Box<Failed>> {
         let course = Course {
-            errands: self.errands.clone(),
-            hub: Arc::clone(&self.hub),
+            errands: &self.errands,
+            hub: &self.hub,
             until: call.wait.filter(|wait| !wait.is_zero()).map(|wait| Instant::now() + wait),
             context,
             call,
             trail: Trail::default(),
         };
-        Box::pin(course.run())
+        course.run().await
     }
 }
 
-/// One call on its way.
-struct Course<U> {
-    errands: Translate<U>,
-    hub: Arc<Hub>,
-    context: CallContext,
+/// One call on its way. What few calls do is boxed, so that the others are small.
+struct Course<'a, U> {
+    errands: &'a Translate<U>,
+    hub: &'a Hub,
+    context: &'a CallContext,
     call: ValidCall,
     /// Until when the caller wants to wait.
     until: Option<Instant>,
@@ -103,14 +77,14 @@ struct Course<U> {
 /// What a look said about the task, or why it said nothing.
 type Glimpse = Result<Sighting, GatewayError>;
 
-impl<U> Course<U>
+impl<U> Course<'_, U>
 where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
     U::Future: Send + 'static,
 {
     async fn run(mut self) -> Result<Completed, Box<Failed>> {
         let result = if self.call.route.is_look() {
-            self.look().await
+            Box::pin(self.look()).await
         } else {
             let result = self.act().await;
             self.context.doubt.settle(result)
@@ -138,15 +112,15 @@ where
         let can_follow = plan.job.is_some() || plan.settles.is_some();
         self.trail.waited = self.call.wait.filter(|_| can_follow);
         if let (true, Some(settles)) = (plan.look_before, &plan.settles) {
-            let sighting = self.glimpse(Purpose::Before).await.map_err(look_failed)?;
+            let sighting = Box::pin(self.glimpse(Purpose::Before)).await.map_err(look_failed)?;
             if settles.judge(&sighting) == Settled::Done {
                 return Ok(already(&sighting, settles));
             }
         }
         match self.send(CredentialUse::Normal).await {
-            Ok((answer, job)) if answer.success == Success::Accepted => self.follow(answer, job).await,
+            Ok((answer, job)) if answer.success == Success::Accepted && self.until.is_some() => Box::pin(self.follow(answer, job)).await,
             Ok((answer, _)) => Ok(answer),
-            Err(refusal) if plan.look_after.contains(&refusal.reason) => self.after(refusal).await,
+            Err(refusal) if plan.look_after.contains(&refusal.reason) => Box::pin(self.after(refusal)).await,
             Err(error) => Err(error),
         }
     }
@@ -159,7 +133,7 @@ where
             result => return result,
         };
         let looked = match task.map(|task| self.look_errand(&task)) {
-            Some(Ok(_)) => self.glimpse(Purpose::Probe).await,
+            Some(Ok(_)) => Box::pin(self.glimpse(Purpose::Probe)).await,
             // What the call says is not enough to look at its task.
             Some(Err(_)) | None => return self.try_to_send(credentials, true).await,
         };
@@ -172,11 +146,11 @@ where
 
     async fn try_to_send(&mut self, credentials: CredentialUse, unseen: bool) -> Result<(Answer, Option<String>), GatewayError> {
         let act = Act {
-            call: self.call.clone(),
+            call: &self.call,
             credentials,
             unseen,
         };
-        match self.errands.run(&self.context, act).await {
+        match self.errands.run(self.context, act).await {
             Ok(Acted { answer, job, trail }) => {
                 self.note(&trail);
                 Ok((answer, job))
@@ -252,10 +226,10 @@ where
         while beat.next().await {
             metrics::look_begins(&self.call.provider.name, Purpose::Job);
             let ask = Ask {
-                call: self.call.clone(),
-                job: job.clone(),
+                call: &self.call,
+                job: &job,
             };
-            let asked = tokio::time::timeout_at(beat.until(), self.errands.run(&self.context, ask)).await;
+            let asked = tokio::time::timeout_at(beat.until(), self.errands.run(self.context, ask)).await;
             match asked {
                 Ok(Ok(JobReading::Pending)) => unclear = 0,
                 Ok(Ok(JobReading::Settled(reading))) => {
@@ -268,7 +242,7 @@ where
                 Ok(Ok(JobReading::Expired(_))) if !renewed => {
                     // The job never got past the session, so the action was not carried out: once more, as a new call.
                     renewed = true;
-                    self.call.values.call = json!({ "uuid": uuid::Uuid::new_v4().simple().to_string() });
+                    self.call.values.call = Fresh::new(&uuid::Uuid::new_v4().simple().to_string());
                     let (answer, next) = self.send(CredentialUse::Renewed).await?;
                     match (answer.success, next) {
                         (Success::Accepted, Some(next)) => job = next,
@@ -295,11 +269,11 @@ where
         let mut answer = accepted;
         let mut before: Option<TaskState> = None;
         loop {
-            let (errands, context, look) = (self.errands.clone(), self.context.clone(), look.clone());
+            let (errands, context, look) = (self.errands, self.context, look.clone());
             let sight = watch
                 .next(|| async move {
                     metrics::look_begins(&look.provider.name, Purpose::Follow);
-                    let seen = errands.run(&context, look).await;
+                    let seen = errands.run(context, look).await;
                     seen.map(|seen| seen.page).map_err(|failed| failed.error)
                 })
                 .await;
@@ -348,7 +322,7 @@ where
         let look = self.look_errand(&task)?;
         let values = look.values.clone();
         metrics::look_begins(&self.call.provider.name, purpose);
-        match self.errands.run(&self.context, look).await {
+        match self.errands.run(self.context, look).await {
             Ok(seen) => {
                 self.note(&Trail {
                     vendor_elapsed: Some(seen.elapsed),

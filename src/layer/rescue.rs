@@ -1,19 +1,14 @@
-//! Rescue: whatever comes from below, a success, an error, a foreign tower error or a panic, becomes one [`Spoken`] answer.
+//! Rescue: whatever comes from below, a success, an error or a panic, becomes one [`Spoken`] answer.
 //!
-//! **Invariants**: below this layer services fail, above it they do not, so the server never drops a connection over an
-//! error. Foreign errors are recognised here and nowhere else.
+//! **Invariants**: below this stage calls fail, above it they do not, so the server never drops a connection over an error.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{Request, Uri};
-use tower::load_shed::error::Overloaded;
-use tower::{BoxError, Layer, Service};
+use http::{HeaderName, HeaderValue, Request, Uri};
 
-use super::{BoxFuture, CallContext, Completed, Failed, Trail};
+use super::{CallContext, Completed, Failed, Reply, Stage, Trail};
 use crate::model::answer::Outcome;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -33,65 +28,46 @@ pub struct Spoken {
     pub vendor: Option<(u16, Option<String>)>,
     /// What was called.
     pub trail: Trail,
-}
-
-/// Makes [`Rescue`].
-#[derive(Clone, Debug, Default)]
-pub struct RescueLayer;
-
-impl<S> Layer<S> for RescueLayer {
-    type Service = Rescue<S>;
-
-    fn layer(&self, inner: S) -> Rescue<S> {
-        Rescue { inner }
-    }
+    /// Headers of this answer besides those that every answer has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The stage.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Rescue<S> {
     inner: S,
 }
 
-impl<S, B> Service<(CallContext, Request<B>)> for Rescue<S>
-where
-    S: Service<(CallContext, Request<B>), Response = Completed, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
-{
-    type Response = Spoken;
-    type Error = Infallible;
-    type Future = BoxFuture<Spoken, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Readiness below is load shedding, which is always ready; its error would be one of `call` as well.
-        Poll::Ready(Ok(()))
+impl<S> Rescue<S> {
+    /// Around what may fail.
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        Self { inner }
     }
+}
 
-    fn call(&mut self, (context, request): (CallContext, Request<B>)) -> Self::Future {
-        let mut inner = self.inner.clone();
-        let instance = instance(request.uri());
-        let request_id = std::sync::Arc::clone(&context.request_id);
-        Box::pin(async move {
-            let below = async move {
-                std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
-                inner.call((context, request)).await
-            };
-            let result = match AssertUnwindSafe(below).catch_unwind().await {
-                Ok(result) => result,
-                Err(panic) => {
-                    let failed = Failed {
-                        error: panicked(panic.as_ref()),
-                        trail: Trail::default(),
-                    };
-                    return Ok(complain(failed, &instance, &request_id));
-                }
-            };
-            Ok(match result {
-                Ok(completed) => speak(completed, &request_id),
-                Err(error) => complain(recognise(error), &instance, &request_id),
-            })
-        })
+impl<S, B> Stage<Request<B>> for Rescue<S>
+where
+    S: Stage<Request<B>, Done = Reply, Failed = Box<Failed>>,
+    B: Send,
+{
+    type Done = Spoken;
+    type Failed = Infallible;
+
+    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Spoken, Infallible> {
+        // Shares the bytes of the head.
+        let uri = request.uri().clone();
+        let below = self.inner.run(context, request);
+        let failed = match AssertUnwindSafe(below).catch_unwind().await {
+            Ok(Ok(Reply::Completed(completed))) => return Ok(speak(completed, &context.request_id)),
+            Ok(Ok(Reply::Spoken(spoken))) => return Ok(*spoken),
+            Ok(Err(failed)) => *failed,
+            Err(panic) => Failed {
+                error: panicked(panic.as_ref()),
+                trail: Trail::default(),
+            },
+        };
+        Ok(complain(failed, &instance(&uri), &context.request_id))
     }
 }
 
@@ -100,7 +76,8 @@ pub(crate) fn instance(uri: &Uri) -> String {
     uri.path().chars().take(MAX_INSTANCE_CHARS).collect()
 }
 
-fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
+/// What is said of a call that succeeded.
+pub(crate) fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
     let route = trail.route.as_deref();
     let provider = route.map_or("", |route| route.provider.as_str());
     let action = route.filter(|route| !route.is_look()).map(|route| route.action.as_str());
@@ -109,12 +86,14 @@ fn speak(Completed { answer, trail }: Completed, request_id: &str) -> Spoken {
         document: answer.to_document(provider, trail.id.as_deref().unwrap_or_default(), action, request_id),
         error: None,
         outcome: answer.success.outcome(),
-        vendor: Some((answer.vendor_status, answer.vendor_request_id.clone())),
+        vendor: Some((answer.vendor_status, answer.vendor_request_id)),
         trail,
+        headers: Vec::new(),
     }
 }
 
-fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -> Spoken {
+/// What is said of a call that did not succeed.
+pub(crate) fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -> Spoken {
     let facts = error.reason.facts();
     let provider = trail.route.as_ref().map(|route| route.provider.as_str());
     Spoken {
@@ -124,25 +103,7 @@ fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -
         vendor: error.vendor.as_ref().map(|vendor| (vendor.status, vendor.request_id.clone())),
         error: Some(error),
         trail,
-    }
-}
-
-/// A foreign error by its type; an unknown one is a bug of ours and says so.
-fn recognise(error: BoxError) -> Failed {
-    let error = match error.downcast::<Box<Failed>>() {
-        Ok(failed) => return **failed,
-        Err(error) => error,
-    };
-    let error = if error.is::<Overloaded>() {
-        GatewayError::new(Reason::Overloaded, "taskgate serves as many calls as it can; nothing was done")
-            .with_retry_after(OVERLOAD_RETRY_AFTER)
-    } else {
-        GatewayError::new(Reason::Internal, "something broke inside taskgate; the action may have happened")
-            .with_internal(error.to_string())
-    };
-    Failed {
-        error,
-        trail: Trail::default(),
+        headers: Vec::new(),
     }
 }
 
@@ -155,7 +116,5 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
         .with_internal(format!("panic: {}", text.unwrap_or("no text")))
 }
 
-/// Calls take milliseconds to seconds: a second later there is room again.
-const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// `instance` repeats the caller's path; a path that is refused for its length is not repeated in full.
 const MAX_INSTANCE_CHARS: usize = 512;

@@ -1,85 +1,71 @@
 //! Resolve: [`TaskCall`] -> [`RoutedCall`]: finds the provider and its route.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_util::future::Either;
-use tower::{Layer, Service};
-
-use super::{BoxFuture, Completed, Failed, RoutedCall, Staged, caller_reason};
+use super::{CallContext, Completed, Failed, RoutedCall, Stage, caller_reason};
 use crate::model::call::TaskCall;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::route::{Provider, Route, RouteTable};
+use crate::telemetry::metrics::RequestMeter;
 
-/// Makes [`Resolve`].
-#[derive(Clone, Debug)]
-pub struct ResolveLayer {
+/// The stage.
+#[derive(Debug)]
+pub struct Resolve<S> {
+    inner: S,
     table: Arc<RouteTable>,
+    /// What the calls of each route are counted with, by the route's address: the table keeps them where they are.
+    meters: HashMap<usize, Arc<RequestMeter>>,
 }
 
-impl ResolveLayer {
+impl<S> Resolve<S> {
     /// Resolves by this table.
     #[must_use]
-    pub fn new(table: Arc<RouteTable>) -> Self {
-        Self { table }
-    }
-}
-
-impl<S> Layer<S> for ResolveLayer {
-    type Service = Resolve<S>;
-
-    fn layer(&self, inner: S) -> Resolve<S> {
-        Resolve {
+    pub fn new(table: Arc<RouteTable>, inner: S) -> Self {
+        let looks = table
+            .providers
+            .values()
+            .filter_map(|provider| provider.task.as_ref().map(|task| &task.route));
+        let routes = table.providers.values().flat_map(|provider| provider.actions.values()).chain(looks);
+        let meters = routes.map(|route| (address(route), Arc::new(RequestMeter::new(&route.provider, &route.action))));
+        Self {
             inner,
-            table: Arc::clone(&self.table),
+            meters: meters.collect(),
+            table,
         }
     }
 }
 
-/// The stage.
-#[derive(Clone, Debug)]
-pub struct Resolve<S> {
-    inner: S,
-    table: Arc<RouteTable>,
-}
-
-impl<S> Service<Staged<TaskCall>> for Resolve<S>
+impl<S> Stage<TaskCall> for Resolve<S>
 where
-    S: Service<Staged<RoutedCall>, Response = Completed, Error = Box<Failed>> + Send + 'static,
-    S::Future: Send + 'static,
+    S: Stage<RoutedCall, Done = Completed, Failed = Box<Failed>>,
 {
-    type Response = Completed;
-    type Error = Box<Failed>;
-    type Future = BoxFuture<Completed, Box<Failed>>;
+    type Done = Completed;
+    type Failed = Box<Failed>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, Staged { context, call }: Staged<TaskCall>) -> Self::Future {
-        let routed = match resolve(&self.table, call) {
-            Ok(routed) => routed,
-            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
-        };
+    async fn run(&self, context: &CallContext, call: TaskCall) -> Result<Completed, Box<Failed>> {
+        let routed = resolve(&self.table, call)?;
         let (route, id, reason) = (Arc::clone(&routed.route), routed.call.id.clone(), caller_reason(&routed.call.body));
-        let going = match configured(&routed.provider) {
-            Ok(()) => Either::Left(self.inner.call(Staged { context, call: routed })),
-            Err(error) => Either::Right(std::future::ready(Err(error.into()))),
+        let mut result = match configured(&routed.provider) {
+            Ok(()) => self.inner.run(context, routed).await,
+            Err(error) => Err(error.into()),
         };
         // The way back notes what was called: log line and metrics need it whatever happened below.
-        Box::pin(async move {
-            let mut result = going.await;
-            let trail = match &mut result {
-                Ok(completed) => &mut completed.trail,
-                Err(failed) => &mut failed.trail,
-            };
-            trail.route = Some(route);
-            trail.id = Some(id);
-            trail.caller_reason = reason;
-            result
-        })
+        let trail = match &mut result {
+            Ok(completed) => &mut completed.trail,
+            Err(failed) => &mut failed.trail,
+        };
+        trail.meter = self.meters.get(&address(&route)).cloned();
+        trail.route = Some(route);
+        trail.id = Some(id);
+        trail.caller_reason = reason;
+        result
     }
+}
+
+fn address(route: &Arc<Route>) -> usize {
+    Arc::as_ptr(route).addr()
 }
 
 /// Finds provider and route.

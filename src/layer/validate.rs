@@ -1,58 +1,46 @@
 //! Validate: [`RoutedCall`] -> [`ValidCall`]: id, defaults and schema.
 
-use std::task::{Context, Poll};
+use uuid::Uuid;
 
-use tower::{Layer, Service};
-
-use super::{BoxFuture, Completed, Failed, RoutedCall, Staged, ValidCall};
-use crate::mapping::validate::validate;
-
-/// Makes [`Validate`].
-#[derive(Clone, Debug, Default)]
-pub struct ValidateLayer;
-
-impl<S> Layer<S> for ValidateLayer {
-    type Service = Validate<S>;
-
-    fn layer(&self, inner: S) -> Validate<S> {
-        Validate { inner }
-    }
-}
+use super::{CallContext, Completed, Failed, RoutedCall, Stage, ValidCall};
+use crate::mapping::request::Fresh;
+use crate::mapping::validate::validate_taking;
 
 /// The stage.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Validate<S> {
     inner: S,
 }
 
-impl<S> Service<Staged<RoutedCall>> for Validate<S>
-where
-    S: Service<Staged<ValidCall>, Response = Completed, Error = Box<Failed>>,
-    S::Future: Send + 'static,
-{
-    type Response = Completed;
-    type Error = Box<Failed>;
-    type Future = BoxFuture<Completed, Box<Failed>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+impl<S> Validate<S> {
+    /// In front of what takes valid calls.
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        Self { inner }
     }
+}
 
-    fn call(&mut self, Staged { context, call }: Staged<RoutedCall>) -> Self::Future {
-        let RoutedCall { call, provider, route } = call;
-        let uuid = uuid::Uuid::new_v4().simple().to_string();
-        match validate(&call, &provider, &route, &uuid) {
-            Ok(values) => Box::pin(self.inner.call(Staged {
-                context,
-                call: ValidCall {
-                    id: call.id,
-                    values,
-                    wait: call.wait,
-                    provider,
-                    route,
-                },
-            })),
-            Err(error) => Box::pin(std::future::ready(Err(error.into()))),
+impl<S> Stage<RoutedCall> for Validate<S>
+where
+    S: Stage<ValidCall, Done = Completed, Failed = Box<Failed>>,
+{
+    type Done = Completed;
+    type Failed = Box<Failed>;
+
+    async fn run(&self, context: &CallContext, RoutedCall { mut call, provider, route }: RoutedCall) -> Result<Completed, Box<Failed>> {
+        // It may be a key that the vendor tells calls apart by, so its chance is the operating system's; that is asked where a route has it.
+        let uuid = route.reads_call.then(|| Uuid::new_v4().simple().to_string());
+        let mut values = validate_taking(&mut call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
+        if uuid.is_none() {
+            values.call = Fresh::unknown();
         }
+        let call = ValidCall {
+            id: call.id,
+            values,
+            wait: call.wait,
+            provider,
+            route,
+        };
+        self.inner.run(context, call).await
     }
 }

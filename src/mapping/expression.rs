@@ -1,9 +1,9 @@
 //! One `${…}` expression: a plain chain of names that is looked up, or CEL that is evaluated.
 //!
-//! **Shape**: `scope.project` -> look-up; `body.result.lowerAscii() == 'success'` -> CEL.
+//! **Shape**: `scope.project` -> look-up; `body.result.lowerAscii() == 'success'` -> CEL, by a plan where it has one.
 //!
-//! **Invariants**: a plain chain never touches CEL. CEL has no I/O, no clock and no loops beyond the list macros, and
-//! sees only the names that it refers to.
+//! **Invariants**: a plain chain never touches CEL, and what a plan (`plan.rs`) can answer does not either. CEL has no I/O, no clock and no
+//! loops beyond the list macros, and sees only the names that it refers to. What is absent costs no text until somebody reads it.
 //!
 //! **Source**: the Common Expression Language, <https://cel.dev>.
 
@@ -20,30 +20,87 @@ use cel::objects::{Key, Map as CelMap};
 use cel::{Context, Env, ExecutionError, IdedExpr, Program};
 use serde_json::Value;
 
+use super::headers::Headers;
 use super::nesting;
+use super::plan::{Gap, Plan};
+use super::request::Fresh;
 
 /// The values that an expression may refer to, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Bindings<'a> {
-    names: Vec<(&'a str, &'a Value)>,
+    names: Vec<(&'a str, Bound<'a>)>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+enum Bound<'a> {
+    /// What is fresh for each call.
+    Fresh(&'a Fresh),
+    /// The headers of a reply, of which most are never asked for.
+    Headers(&'a Headers<'a>),
+    /// A value.
+    Value(&'a Value),
 }
 
 impl<'a> Bindings<'a> {
     /// No names.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            names: Vec::with_capacity(USUAL_NAMES),
+        }
     }
 
     /// Adds a name; a later one hides an earlier one.
     #[must_use]
     pub fn with(mut self, name: &'a str, value: &'a Value) -> Self {
-        self.names.push((name, value));
+        self.names.push((name, Bound::Value(value)));
         self
     }
 
-    fn look_up(&self, name: &str) -> Option<&'a Value> {
-        self.names.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    /// Adds what is fresh for each call under a name.
+    #[must_use]
+    pub(super) fn with_fresh(mut self, name: &'a str, fresh: &'a Fresh) -> Self {
+        self.names.push((name, Bound::Fresh(fresh)));
+        self
+    }
+
+    /// Adds the headers of a reply under a name.
+    #[must_use]
+    pub(super) fn with_headers(mut self, name: &'a str, headers: &'a Headers<'a>) -> Self {
+        self.names.push((name, Bound::Headers(headers)));
+        self
+    }
+
+    fn look_up(&self, name: &str) -> Option<Bound<'a>> {
+        self.names.iter().rev().find(|(known, _)| *known == name).map(|(_, bound)| *bound)
+    }
+
+    /// Where a chain begins, and the steps that are left from there.
+    ///
+    /// # Errors
+    /// [`Gap::Unsure`] where there is no such name, [`Gap::Absent`] where there is no such header.
+    pub(super) fn start<'r>(&self, reference: &'r Reference) -> Result<(Cow<'a, Value>, &'r [Step]), Gap> {
+        match (self.look_up(&reference.root).ok_or(Gap::Unsure)?, reference.steps.as_slice()) {
+            (Bound::Headers(headers), [Step::Member(name), rest @ ..]) => match headers.get(name) {
+                Some(text) => Ok((Cow::Owned(Value::from(text)), rest)),
+                None => Err(Gap::Absent),
+            },
+            (Bound::Fresh(fresh), [Step::Member(name), rest @ ..]) if fresh.get(name).is_some() => {
+                Ok((Cow::Owned(Value::from(fresh.get(name))), rest))
+            }
+            (bound, steps) => Ok((Cow::Borrowed(bound.value()), steps)),
+        }
+    }
+}
+
+impl<'a> Bound<'a> {
+    fn value(self) -> &'a Value {
+        match self {
+            Self::Fresh(fresh) => fresh.whole(),
+            Self::Headers(headers) => headers.whole(),
+            Self::Value(value) => value,
+        }
     }
 }
 
@@ -60,6 +117,7 @@ pub enum Expression {
 pub struct CelExpression {
     source: String,
     program: Program,
+    plan: Option<Plan>,
 }
 
 /// The same text is the same program.
@@ -110,14 +168,21 @@ impl fmt::Display for Reference {
 }
 
 impl Reference {
-    fn look_up<'a>(&self, bindings: &Bindings<'a>) -> Option<&'a Value> {
-        let mut value = bindings.look_up(&self.root)?;
-        for step in &self.steps {
-            value = match step {
-                Step::Index(index) => value.get(*index)?,
-                Step::Member(name) => value.get(name.as_str())?,
-            };
-        }
+    fn look_up<'a>(&self, bindings: &Bindings<'a>) -> Option<Cow<'a, Value>> {
+        let (start, steps) = bindings.start(self).ok()?;
+        let value = match start {
+            Cow::Borrowed(mut value) => {
+                for step in steps {
+                    value = match step {
+                        Step::Index(index) => value.get(*index)?,
+                        Step::Member(name) => value.get(name.as_str())?,
+                    };
+                }
+                Cow::Borrowed(value)
+            }
+            // A text has nothing in it.
+            Cow::Owned(text) => steps.is_empty().then_some(Cow::Owned(text))?,
+        };
         (!value.is_null()).then_some(value)
     }
 }
@@ -150,6 +215,15 @@ pub enum EvaluationError {
     Failed(String, #[source] Box<CelError>),
 }
 
+/// Why an expression has no value, before anybody wants to read it.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// It refers to something that is not there.
+    Absent,
+    /// CEL refused.
+    Failed(CelError),
+}
+
 /// What CEL said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -179,6 +253,7 @@ impl Expression {
             Some(reference) => Self::Reference(reference),
             None => Self::Cel(Arc::new(CelExpression {
                 source: source.trim().to_owned(),
+                plan: Plan::of(program.expression()),
                 program,
             })),
         })
@@ -188,19 +263,8 @@ impl Expression {
     ///
     /// # Errors
     /// [`EvaluationError`] where there is no value.
-    pub fn evaluate<'a>(&self, bindings: &Bindings<'a>) -> Result<Cow<'a, Value>, EvaluationError> {
-        match self {
-            Self::Reference(reference) => match reference.look_up(bindings) {
-                Some(value) => Ok(Cow::Borrowed(value)),
-                None => Err(EvaluationError::Absent(reference.to_string())),
-            },
-            Self::Cel(cel) => match cel.run(bindings)? {
-                cel::Value::Null => Err(EvaluationError::Absent(cel.source.clone())),
-                value => to_json(&value)
-                    .map(Cow::Owned)
-                    .ok_or_else(|| cel.failed("the result has no JSON form".to_owned())),
-            },
-        }
+    pub fn evaluate<'a>(&'a self, bindings: &Bindings<'a>) -> Result<Cow<'a, Value>, EvaluationError> {
+        self.find(bindings).map_err(|missing| self.explain(missing))
     }
 
     /// The value of a condition.
@@ -208,19 +272,33 @@ impl Expression {
     /// # Errors
     /// [`EvaluationError`] where it has none or it is not a boolean.
     pub fn holds(&self, bindings: &Bindings<'_>) -> Result<bool, EvaluationError> {
-        match self {
-            Self::Reference(reference) => match reference.look_up(bindings) {
+        let holds = match self {
+            Self::Reference(reference) => match reference.look_up(bindings).as_deref() {
                 Some(Value::Bool(holds)) => Ok(*holds),
-                Some(_) => Err(EvaluationError::Failed(
-                    reference.to_string(),
-                    Box::new(CelError("not a boolean".to_owned())),
-                )),
-                None => Err(EvaluationError::Absent(reference.to_string())),
+                Some(_) => Err(Missing::Failed(CelError("not a boolean".to_owned()))),
+                None => Err(Missing::Absent),
             },
-            Self::Cel(cel) => match cel.run(bindings)? {
-                cel::Value::Bool(holds) => Ok(holds),
-                _ => Err(cel.failed("not a boolean".to_owned())),
+            Self::Cel(cel) => cel.holds(bindings),
+        };
+        holds.map_err(|missing| self.explain(missing))
+    }
+
+    /// As [`Expression::evaluate`], for those who do not read why there is no value.
+    pub(super) fn find<'a>(&'a self, bindings: &Bindings<'a>) -> Result<Cow<'a, Value>, Missing> {
+        match self {
+            Self::Reference(reference) => reference.look_up(bindings).ok_or(Missing::Absent),
+            Self::Cel(cel) => match cel.find(bindings)? {
+                value if value.is_null() => Err(Missing::Absent),
+                value => Ok(value),
             },
+        }
+    }
+
+    /// Why there is no value, in words.
+    pub(super) fn explain(&self, missing: Missing) -> EvaluationError {
+        match missing {
+            Missing::Absent => EvaluationError::Absent(self.to_string()),
+            Missing::Failed(error) => EvaluationError::Failed(self.to_string(), Box::new(error)),
         }
     }
 
@@ -262,25 +340,44 @@ impl fmt::Display for Expression {
 }
 
 impl CelExpression {
-    fn run(&self, bindings: &Bindings<'_>) -> Result<cel::Value, EvaluationError> {
+    fn find<'a>(&'a self, bindings: &Bindings<'a>) -> Result<Cow<'a, Value>, Missing> {
+        match self.plan.as_ref().map_or(Err(Gap::Unsure), |plan| plan.evaluate(bindings)) {
+            Ok(value) => Ok(value),
+            Err(Gap::Absent) => Err(Missing::Absent),
+            Err(Gap::Unsure) => {
+                let value = to_json(&self.run(bindings)?).map(Cow::Owned);
+                value.ok_or_else(|| Missing::Failed(CelError("the result has no JSON form".to_owned())))
+            }
+        }
+    }
+
+    fn holds(&self, bindings: &Bindings<'_>) -> Result<bool, Missing> {
+        match self.plan.as_ref().map_or(Err(Gap::Unsure), |plan| plan.holds(bindings)) {
+            Ok(holds) => Ok(holds),
+            Err(Gap::Absent) => Err(Missing::Absent),
+            Err(Gap::Unsure) => match self.run(bindings)? {
+                cel::Value::Bool(holds) => Ok(holds),
+                _ => Err(Missing::Failed(CelError("not a boolean".to_owned()))),
+            },
+        }
+    }
+
+    /// Asks CEL.
+    fn run(&self, bindings: &Bindings<'_>) -> Result<cel::Value, Missing> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         for name in self.program.references().variables() {
-            if let Some(value) = bindings.look_up(name) {
-                context.add_variable_from_value(name.to_owned(), from_json(value));
+            if let Some(bound) = bindings.look_up(name) {
+                context.add_variable_from_value(name.to_owned(), from_json(bound.value()));
             }
         }
         self.program.execute(&context).map_err(|error| match error {
-            ExecutionError::NoSuchKey(_) | ExecutionError::UndeclaredReference(_) => EvaluationError::Absent(self.source.clone()),
-            other => self.failed(other.to_string()),
+            ExecutionError::NoSuchKey(_) | ExecutionError::UndeclaredReference(_) => Missing::Absent,
+            other => Missing::Failed(CelError(other.to_string())),
         })
-    }
-
-    fn failed(&self, message: String) -> EvaluationError {
-        EvaluationError::Failed(self.source.clone(), Box::new(CelError(message)))
     }
 }
 
-fn as_reference(expression: &IdedExpr) -> Option<Reference> {
+pub(super) fn as_reference(expression: &IdedExpr) -> Option<Reference> {
     match &expression.expr {
         Expr::Ident(name) => Some(Reference {
             root: name.clone(),
@@ -405,6 +502,9 @@ fn to_json(value: &cel::Value) -> Option<Value> {
     })
 }
 
+/// A request has four to six, a reply four more.
+const USUAL_NAMES: usize = 12;
+
 /// The standard environment with the string functions (`lowerAscii`, `split`, …), built once: building it costs more
 /// than a thousand evaluations.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -434,6 +534,7 @@ fn digests(environment: &mut Env) -> Result<(), cel::DeclarationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[track_caller]
@@ -504,5 +605,180 @@ mod tests {
             uses("body.list.exists(r, r.id == id)"),
             [("body.list".to_owned(), false), ("id".to_owned(), false)]
         );
+    }
+
+    /// Expressions over names that are there and names that are not, of types that fit and types that do not.
+    fn source() -> impl Strategy<Value = String> {
+        const READS: &[&str] = &[
+            "body",
+            "body.a",
+            "body.a.a",
+            "body.a.b.a",
+            "body.b",
+            "body.l",
+            "body.l[0]",
+            "body.l[1].a",
+            "body['a-b']",
+            "body.a['b']",
+            "body[0]",
+            "status",
+            "text",
+            "id",
+            "headers",
+            "headers['x-id']",
+            "headers.gone",
+            "call.uuid",
+            "call.other",
+            "nobody",
+            "nobody.x",
+            "int",
+        ];
+        const LITERALS: &[&str] = &[
+            "200",
+            "-1",
+            "0",
+            "1.5",
+            "1u",
+            "9223372036854775807",
+            "'x'",
+            "''",
+            "'abc'",
+            "'ABC'",
+            "true",
+            "false",
+            "null",
+            "[]",
+            "['x', 1, null]",
+            "{}",
+            "{'x': 1}",
+        ];
+        const HAS: &[&str] = &[
+            "has(body.a)",
+            "has(body.a.b)",
+            "has(body.b.a.b)",
+            "has(body.l.a)",
+            "has(headers.gone)",
+            "has(call.uuid)",
+            "has(nobody.a)",
+            "has(body.l[0].a)",
+        ];
+        let leaf = prop_oneof![
+            4 => prop::sample::select(READS).prop_map(str::to_owned),
+            2 => prop::sample::select(LITERALS).prop_map(str::to_owned),
+            2 => prop::sample::select(HAS).prop_map(str::to_owned),
+        ];
+        const BINARY: &[&str] = &["==", "!=", "<", "<=", ">", ">=", "in", "&&", "||", "+", "-"];
+        leaf.prop_recursive(4, 16, 3, |inner| {
+            prop_oneof![
+                5 => (inner.clone(), prop::sample::select(BINARY), inner.clone()).prop_map(|(left, operator, right)| format!("({left} {operator} {right})")),
+                1 => inner.clone().prop_map(|part| format!("!{part}")),
+                1 => (inner.clone(), inner.clone(), inner.clone()).prop_map(|(when, then, other)| format!("({when} ? {then} : {other})")),
+                2 => (prop::sample::select(&["string", "size", "int"]), inner.clone()).prop_map(|(function, part)| format!("{function}({part})")),
+                2 => (inner.clone(), prop::sample::select(&["lowerAscii", "upperAscii", "size", "trim"])).prop_map(|(part, method)| format!("{part}.{method}()")),
+                2 => (inner.clone(), prop::sample::select(&["contains", "startsWith", "endsWith", "split"]), inner.clone())
+                    .prop_map(|(part, method, argument)| format!("{part}.{method}({argument})")),
+                1 => (inner.clone(), inner.clone()).prop_map(|(list, index)| format!("{list}[{index}]")),
+                1 => (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("[{one}, {other}]")),
+                1 => (inner.clone(), prop::sample::select(&["filter", "exists", "all", "map"]), inner).prop_map(|(list, each, condition)| {
+                    format!("{list}.{each}(body, {condition})")
+                }),
+            ]
+        })
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-2_i64..3).prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            prop::sample::select(&[0.0, 1.5, -0.0, 200.0, 1e300]).prop_map(Value::from),
+            prop::sample::select(&["", "x", "abc", "ABC", "é/x", "200"]).prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            let names = prop::sample::select(&["a", "b", "l", "a-b", "x"]);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map(names, inner, 0..4).prop_map(|members| members
+                    .into_iter()
+                    .map(|(name, member)| (name.to_owned(), member))
+                    .collect::<Value>()),
+            ]
+        })
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        let names = prop::sample::select(&["a", "b", "l", "a-b"]);
+        prop::collection::btree_map(names, value(), 0..5)
+            .prop_map(|members| members.into_iter().map(|(name, member)| (name.to_owned(), member)).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4096) })]
+
+        #[test]
+        fn a_plan_says_what_cel_says(source in source(), body in object(), status in value(), id in value(), known in any::<bool>()) {
+            let Ok(Expression::Cel(cel)) = Expression::parse(&source) else { return Ok(()) };
+            let Some(plan) = &cel.plan else { return Ok(()) };
+            let mut fields = http::HeaderMap::new();
+            fields.insert("x-id", http::HeaderValue::from_static("abc"));
+            let (text, headers) = (json!("abc"), Headers::new(&fields));
+            let fresh = if known { Fresh::new("abc") } else { Fresh::unknown() };
+            let bindings = Bindings::new()
+                .with("id", &status)
+                .with("body", &body)
+                .with("status", &status)
+                .with("id", &id)
+                .with("text", &text)
+                .with_headers("headers", &headers)
+                .with_fresh("call", &fresh);
+            let said = cel.run(&bindings);
+            match plan.evaluate(&bindings) {
+                Ok(value) => prop_assert_eq!(said.as_ref().ok().and_then(to_json), Some(value.into_owned()), "{}", source),
+                Err(Gap::Absent) => prop_assert!(matches!(said, Err(Missing::Absent)), "{source}: {said:?}"),
+                Err(Gap::Unsure) => {}
+            }
+            match plan.holds(&bindings) {
+                Ok(holds) => prop_assert_eq!(said.ok(), Some(cel::Value::Bool(holds)), "{}", source),
+                Err(Gap::Absent) => prop_assert!(matches!(said, Err(Missing::Absent)), "{source}: {said:?}"),
+                Err(Gap::Unsure) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn everyday_expressions_are_answered_without_cel() {
+        let body = json!({ "result": "SUCCESS", "error": { "code": "ID.1001" }, "none": null, "list": [{ "id": "15" }, { "id": "25" }], "n": 7,
+            "location": "https://host/zstack/v1/api-jobs/5ca9" });
+        let (status, id, text) = (json!(200), json!("15"), json!("no api mapping"));
+        let bindings = Bindings::new()
+            .with("body", &body)
+            .with("status", &status)
+            .with("id", &id)
+            .with("text", &text);
+        for (source, expected) in [
+            ("status == 202", Some(json!(false))),
+            ("has(body.result) && body.result.lowerAscii() == 'success'", Some(json!(true))),
+            (
+                "has(body.error) && body.error != null && has(body.error.code) && body.error.code in ['ID.1000', 'ID.1001']",
+                Some(json!(true)),
+            ),
+            ("text.contains('no api mapping') || has(body.x)", Some(json!(true))),
+            ("string(body.n)", Some(json!("7"))),
+            ("body.list.filter(item, item.id == id)", Some(json!([{ "id": "15" }]))),
+            ("body.n <= size(body.list)", Some(json!(false))),
+            ("has(body.y) ? body.y : body.none == null ? 'none' : 'some'", Some(json!("none"))),
+            ("body.location.split('/')[size(body.location.split('/')) - 1]", Some(json!("5ca9"))),
+            ("body.result + ', ' + body.error.code", Some(json!("SUCCESS, ID.1001"))),
+            ("!('x' in body)", Some(json!(true))),
+            ("body.missing == 1", None),
+        ] {
+            let Expression::Cel(cel) = Expression::parse(source).unwrap() else {
+                panic!("{source}")
+            };
+            let found = cel.plan.as_ref().map(|plan| plan.evaluate(&bindings).map(Cow::into_owned));
+            assert_eq!(found, Some(expected.ok_or(Gap::Absent)), "{source}");
+        }
     }
 }

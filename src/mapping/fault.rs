@@ -34,6 +34,8 @@ pub struct FaultTable {
     pub families: Vec<CodeFamily>,
     /// Does the table read plain text? Otherwise a text answer of an error is not readable.
     pub reads_text: bool,
+    /// Does it read what is fresh for each call?
+    pub reads_call: bool,
 }
 
 /// One rule of a fault table.
@@ -126,6 +128,9 @@ impl FaultTable {
     /// ```
     #[must_use]
     pub fn cut(&self, mut message: String) -> String {
+        if self.cut_after.is_empty() {
+            return message;
+        }
         // Lower case of ASCII letters only, so that both texts have the same byte positions.
         let lower = message.to_ascii_lowercase();
         let end = self
@@ -177,7 +182,7 @@ impl FaultTable {
 
 fn first(places: &[Placeholder], bindings: &Bindings<'_>, limit: usize) -> Option<String> {
     places.iter().find_map(|place| {
-        let value = place.expression.evaluate(bindings).ok()?;
+        let value = place.expression.find(bindings).ok()?;
         clean(&to_text(&value)?, limit)
     })
 }
@@ -185,11 +190,15 @@ fn first(places: &[Placeholder], bindings: &Bindings<'_>, limit: usize) -> Optio
 /// A vendor's text as it may be shown: without control characters, cut, and `None` where nothing is left.
 #[must_use]
 pub fn clean(text: &str, limit: usize) -> Option<String> {
-    let mut cleaned: String = text.trim().chars().filter(|c| !c.is_control()).take(limit).collect();
+    let text = text.trim();
+    if !text.is_empty() && text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Some(text.to_owned());
+    }
+    let mut cleaned: String = text.chars().filter(|c| !c.is_control()).take(limit).collect();
     if cleaned.is_empty() {
         return None;
     }
-    if text.trim().chars().count() > limit {
+    if text.chars().count() > limit {
         cleaned.push('…');
     }
     Some(cleaned)

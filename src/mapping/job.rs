@@ -9,8 +9,9 @@
 use std::time::Duration;
 
 use super::expression::Expression;
-use super::reply::{Reading, ReplyRules, ReplyValues};
+use super::reply::{Reading, ReplyRules, Told};
 use super::request::{CallValues, RequestTemplate};
+use super::values::ReplyValues;
 use crate::model::call::UpstreamReply;
 
 /// How to follow a job. Its id is a rule of the reply ([`ReplyRules::job`]).
@@ -43,16 +44,20 @@ impl JobRules {
     /// Reads an answer by the rules of the action.
     #[must_use]
     pub fn read(&self, rules: &ReplyRules, call: &CallValues, id: &str, reply: &UpstreamReply) -> JobReading {
-        let decoded = rules.decode(reply);
-        let values = ReplyValues::new(reply, &decoded);
+        let values = ReplyValues::new(reply, rules.decode(reply));
         let bindings = values.bind(call.bindings());
         match self.pending.holds(&bindings) {
             Ok(true) => return JobReading::Pending,
             Ok(false) => {}
             Err(_) => return JobReading::Unclear,
         }
-        let fault = rules.vendor_fault(reply, &bindings);
-        let Some(reading) = rules.ruled(id, reply, &decoded, &bindings, &fault) else {
+        let told = Told {
+            rules,
+            reply,
+            values: &values,
+            bindings: &bindings,
+        };
+        let Some(reading) = told.ruled(id) else {
             return JobReading::Unclear;
         };
         let expired = self

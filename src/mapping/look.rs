@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 use super::expression::{Bindings, Expression};
 use super::fault::clean;
 use super::moment::Times;
-use super::reply::{Decoded, Reading, ReplyRules, ReplyValues, bad};
-use super::request::{CallValues, causes};
+use super::reply::{Reading, ReplyRules, Told, bad};
+use super::request::{CallValues, Fresh, causes};
 use super::template::{Placeholder, Template};
+use super::values::ReplyValues;
 use crate::model::answer::{Answer, Success, TaskState};
 use crate::model::call::UpstreamReply;
 use crate::model::error::{GatewayError, VendorFault};
@@ -44,7 +45,7 @@ pub struct TaskRules {
 /// A vendor's answer to a look, understood as far as it is the same for everybody.
 #[derive(Debug)]
 pub struct Page {
-    values: ReplyValues,
+    values: ReplyValues<'static>,
     fault: VendorFault,
 }
 
@@ -97,25 +98,32 @@ impl ReplyRules {
     /// # Errors
     /// A [`Reading`] that is an error: a fault by the rules, a page that does not fit its schema, anything that is no page.
     pub fn page(&self, call: &CallValues, reply: &UpstreamReply) -> Result<Page, Box<Reading>> {
-        let decoded = self.decode(reply);
-        let values = ReplyValues::new(reply, &decoded);
+        let values = ReplyValues::new(reply, self.decode(reply));
         let fault = {
             let bindings = values.bind(call.bindings());
-            let fault = self.vendor_fault(reply, &bindings);
-            if let Some(reading) = self.ruled("", reply, &decoded, &bindings, &fault) {
+            let told = Told {
+                rules: self,
+                reply,
+                values: &values,
+                bindings: &bindings,
+            };
+            if let Some(reading) = told.ruled("") {
                 return Err(Box::new(reading));
             }
             if !reply.status.is_success() {
-                return Err(Box::new(self.unruled(&decoded, fault, &bindings, reply)));
+                return Err(Box::new(told.unruled()));
             }
-            fault
+            // A look without a document shows nothing, whatever the schema allows.
+            match told.unfit() {
+                Some(reading) => return Err(Box::new(reading)),
+                None if !values.is_value() => return Err(Box::new(bad(told.fault(), "the vendor's answer is empty").into())),
+                None => told.fault(),
+            }
         };
-        // A look without a document shows nothing, whatever the schema allows.
-        match (self.unfit(&decoded, &fault), &decoded) {
-            (None, Decoded::Value(_)) => Ok(Page { values, fault }),
-            (Some(reading), _) => Err(Box::new(reading)),
-            (None, _) => Err(Box::new(bad(fault, "the vendor's answer is empty").into())),
-        }
+        Ok(Page {
+            values: values.into_owned(),
+            fault,
+        })
     }
 }
 
@@ -142,12 +150,12 @@ impl TaskRules {
             Some(_) => return Err(unclear("the vendor's answer has no task where the route looks for it")),
         };
         let text = |template: Option<&Template>, bindings: &Bindings<'_>| -> Option<String> {
-            let text = template?.render_text(bindings).ok().flatten()?;
+            let text = template?.text(bindings).ok().flatten()?;
             clean(&text, MAX_TEXT_CHARS)
         };
         let (state, raw_state, name, created_at, updated_at) = {
             let bindings = bindings.clone().with("item", &item);
-            let state = match self.state.render_text(&bindings) {
+            let state = match self.state.text(&bindings) {
                 Ok(state) => state.and_then(|state| TaskState::parse(&state)).unwrap_or(TaskState::Unknown),
                 Err(error) => return Err(unclear("the vendor's answer lacks the task's state").with_internal(causes(&error))),
             };
@@ -288,7 +296,7 @@ pub fn values_for_look(call: &CallValues, schema: &RequestSchema) -> Result<Call
     Ok(CallValues {
         id: call.id.clone(),
         body,
-        call: Value::Object(Map::new()),
+        call: Fresh::nothing(),
         settings: std::sync::Arc::clone(&call.settings),
     })
 }

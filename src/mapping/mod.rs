@@ -13,4 +13,7 @@ pub mod request;
 pub mod template;
 pub mod validate;
 
+mod headers;
 mod nesting;
+mod plan;
+mod values;

@@ -8,12 +8,13 @@
 //! but its code, message and request id.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::expression::{Bindings, Expression};
 use super::fault::{FaultTable, StatusPattern, clean, retry_after};
 use super::request::{CallValues, causes};
 use super::template::{Placeholder, RenderError, Template};
+use super::values::{Decoded, ReplyValues};
 use crate::codec::shape::Shape;
 use crate::codec::{Limits, json, xml};
 use crate::model::answer::{Answer, Success, TaskState};
@@ -130,56 +131,15 @@ impl ReplyRules {
     /// Says what the reply means for the call. Total: every reply has a meaning, if only `unknown`.
     #[must_use]
     pub fn normalize(&self, call: &CallValues, id: &str, reply: &UpstreamReply) -> Reading {
-        let decoded = self.decode(reply);
-        let values = ReplyValues::new(reply, &decoded);
+        let values = ReplyValues::new(reply, self.decode(reply));
         let bindings = values.bind(call.bindings());
-        let fault = self.vendor_fault(reply, &bindings);
-        self.ruled(id, reply, &decoded, &bindings, &fault)
-            .unwrap_or_else(|| self.unruled(&decoded, fault, &bindings, reply))
-    }
-
-    /// What the vendor said, in case that it is a fault.
-    pub(super) fn vendor_fault(&self, reply: &UpstreamReply, bindings: &Bindings<'_>) -> VendorFault {
-        VendorFault {
-            status: reply.status.as_u16(),
-            code: self.faults.code(bindings),
-            message: self.faults.message(bindings),
-            request_id: self.faults.request_id(bindings),
-        }
-    }
-
-    /// What the route's own rules say; nothing where none matches.
-    pub(super) fn ruled(
-        &self,
-        id: &str,
-        reply: &UpstreamReply,
-        decoded: &Decoded,
-        bindings: &Bindings<'_>,
-        fault: &VendorFault,
-    ) -> Option<Reading> {
-        for rule in self.outcome.iter().filter(|rule| rule.status.matches(fault.status)) {
-            match rule.when.as_ref().map_or(Ok(true), |condition| condition.holds(bindings)) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(error) => {
-                    let detail = "the vendor's answer lacks what the route's rules look at";
-                    return Some(drifted(bad(fault.clone(), detail).with_internal(causes(&error))));
-                }
-            }
-            return Some(match &rule.verdict {
-                Verdict::Fault { reason, code, message } => self
-                    .fault(*reason, code.as_ref(), message.as_ref(), fault.clone(), bindings, reply)
-                    .into(),
-                Verdict::Success(rule) => match self.unfit(decoded, fault) {
-                    Some(reading) => reading,
-                    None => Reading {
-                        job: self.job.as_ref().and_then(|job| job.render_text(bindings).ok().flatten()),
-                        ..rule.read(id, bindings, fault.clone())
-                    },
-                },
-            });
-        }
-        None
+        let told = Told {
+            rules: self,
+            reply,
+            values: &values,
+            bindings: &bindings,
+        };
+        told.ruled(id).unwrap_or_else(|| told.unruled())
     }
 
     pub(super) fn decode(&self, reply: &UpstreamReply) -> Decoded {
@@ -190,7 +150,7 @@ impl ReplyRules {
         if header(reply, CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Decoded::Unreadable("the body has a content coding that was not asked for".to_owned());
         }
-        if header(reply, CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")) {
+        if header(reply, CONTENT_TYPE).is_some_and(|kind| is_page(kind)) {
             return Decoded::Unreadable("the body is an HTML page".to_owned());
         }
         let read = match &self.body {
@@ -198,61 +158,118 @@ impl ReplyRules {
             ReplyBody::Xml(shape) => xml::decode(body, shape, &Limits::REPLY),
         };
         match read {
-            Ok(value) => Decoded::Value(value),
+            Ok(value @ (Value::Object(_) | Value::Array(_))) => Decoded::Document(value),
+            Ok(scalar) => Decoded::Scalar(scalar),
             Err(error) => match std::str::from_utf8(body) {
                 Ok(text) if self.faults.reads_text && is_plain(text) => Decoded::Text(clean(text, MAX_TEXT_CHARS).unwrap_or_default()),
                 _ => Decoded::Unreadable(error.to_string()),
             },
         }
     }
+}
 
-    /// Why the body cannot be that of a success.
-    pub(super) fn unfit(&self, decoded: &Decoded, fault: &VendorFault) -> Option<Reading> {
-        let misfit = |detail: &str, internal: String| Some(drifted(bad(fault.clone(), detail).with_internal(internal)));
-        match (&self.body, decoded) {
-            (ReplyBody::Empty, Decoded::Empty) => None,
-            (ReplyBody::Empty, _) => misfit("the vendor's answer has a body where a success has none", String::new()),
-            (_, Decoded::Empty) => misfit("the vendor's answer is empty", String::new()),
-            (_, Decoded::Text(_)) => misfit("the vendor's answer is plain text", String::new()),
-            (_, Decoded::Unreadable(why)) => misfit("the vendor's answer cannot be read", why.clone()),
-            (_, Decoded::Value(value)) => {
-                let violations = self.schema.as_ref().map(|schema| schema.violations(value)).unwrap_or_default();
-                let first = violations.first()?;
-                misfit(
-                    "the vendor's answer does not fit the route's schema",
-                    format!("at `{}`: {}", first.pointer, first.detail),
-                )
-            }
+/// One reply in the light of the rules: what it says is worked out only as far as somebody asks.
+pub(super) struct Told<'t> {
+    pub(super) rules: &'t ReplyRules,
+    pub(super) reply: &'t UpstreamReply,
+    pub(super) values: &'t ReplyValues<'t>,
+    pub(super) bindings: &'t Bindings<'t>,
+}
+
+impl Told<'_> {
+    fn status(&self) -> u16 {
+        self.reply.status.as_u16()
+    }
+
+    /// What the vendor said, in case that it is a fault.
+    pub(super) fn fault(&self) -> VendorFault {
+        let faults = &self.rules.faults;
+        VendorFault {
+            status: self.status(),
+            code: faults.code(self.bindings),
+            message: faults.message(self.bindings),
+            request_id: faults.request_id(self.bindings),
         }
     }
 
-    fn fault(
-        &self,
-        reason: Option<Reason>,
-        code: Option<&Template>,
-        message: Option<&Template>,
-        mut fault: VendorFault,
-        bindings: &Bindings<'_>,
-        reply: &UpstreamReply,
-    ) -> GatewayError {
+    fn bad(&self, detail: &str) -> GatewayError {
+        bad(self.fault(), detail)
+    }
+
+    /// What the route's own rules say; nothing where none matches.
+    pub(super) fn ruled(&self, id: &str) -> Option<Reading> {
+        for rule in self.rules.outcome.iter().filter(|rule| rule.status.matches(self.status())) {
+            match rule.when.as_ref().map_or(Ok(true), |condition| condition.holds(self.bindings)) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    let detail = "the vendor's answer lacks what the route's rules look at";
+                    return Some(drifted(self.bad(detail).with_internal(causes(&error))));
+                }
+            }
+            return Some(match &rule.verdict {
+                Verdict::Fault { reason, code, message } => self.refusal(*reason, code.as_ref(), message.as_ref()).into(),
+                Verdict::Success(rule) => match self.unfit() {
+                    Some(reading) => reading,
+                    None => Reading {
+                        job: self.job(),
+                        ..self.success(rule, id)
+                    },
+                },
+            });
+        }
+        None
+    }
+
+    fn job(&self) -> Option<String> {
+        self.rules.job.as_ref()?.render_text(self.bindings).ok().flatten()
+    }
+
+    /// Why the body cannot be that of a success.
+    pub(super) fn unfit(&self) -> Option<Reading> {
+        let misfit = |detail: &str, internal: String| Some(drifted(self.bad(detail).with_internal(internal)));
+        let document = match (&self.rules.body, &self.values.decoded) {
+            (ReplyBody::Empty, Decoded::Empty) => return None,
+            (ReplyBody::Empty, _) => return misfit("the vendor's answer has a body where a success has none", String::new()),
+            (_, Decoded::Empty) => return misfit("the vendor's answer is empty", String::new()),
+            (_, Decoded::Text(_)) => return misfit("the vendor's answer is plain text", String::new()),
+            (_, Decoded::Unreadable(why)) => return misfit("the vendor's answer cannot be read", why.clone()),
+            (_, Decoded::Document(value) | Decoded::Scalar(value)) => value,
+        };
+        let violations = self
+            .rules
+            .schema
+            .as_ref()
+            .map(|schema| schema.violations(document))
+            .unwrap_or_default();
+        let first = violations.first()?;
+        misfit(
+            "the vendor's answer does not fit the route's schema",
+            format!("at `{}`: {}", first.pointer, first.detail),
+        )
+    }
+
+    fn refusal(&self, reason: Option<Reason>, code: Option<&Template>, message: Option<&Template>) -> GatewayError {
         let text = |template: Option<&Template>, limit| {
             template
-                .and_then(|t| t.render_text(bindings).ok().flatten())
+                .and_then(|template| template.text(self.bindings).ok().flatten())
                 .and_then(|text| clean(&text, limit))
         };
+        let faults = &self.rules.faults;
+        let mut fault = self.fault();
         fault.code = text(code, MAX_SHORT_CHARS).or(fault.code);
-        fault.message = text(message, MAX_TEXT_CHARS).map(|text| self.faults.cut(text)).or(fault.message);
+        fault.message = text(message, MAX_TEXT_CHARS).map(|text| faults.cut(text)).or(fault.message);
         match reason {
-            Some(reason) => vendor_error(reason, fault, reply),
-            None => match self.faults.by_rule(fault.status, bindings) {
+            Some(reason) => vendor_error(reason, fault, self.reply),
+            None => match faults.by_rule(fault.status, self.bindings) {
                 Err(error) => bad(fault, "the vendor's answer lacks what the rules look at").with_internal(causes(&error)),
                 Ok(by_rule) => {
-                    let by_code = || fault.code.as_deref().and_then(|code| self.faults.by_code(code));
+                    let by_code = || fault.code.as_deref().and_then(|code| faults.by_code(code));
                     match by_rule.or_else(by_code) {
-                        Some(reason) => vendor_error(reason, fault, reply),
+                        Some(reason) => vendor_error(reason, fault, self.reply),
                         // A rule calls it a fault: below 400 the vendor says that the action failed.
-                        None if fault.status < 400 => vendor_error(Reason::ActionFailed, fault, reply),
-                        None => vendor_error(Reason::of_vendor_status(fault.status), fault, reply),
+                        None if fault.status < 400 => vendor_error(Reason::ActionFailed, fault, self.reply),
+                        None => vendor_error(Reason::of_vendor_status(fault.status), fault, self.reply),
                     }
                 }
             },
@@ -260,103 +277,110 @@ impl ReplyRules {
     }
 
     /// No rule of the route knows the reply.
-    pub(super) fn unruled(&self, decoded: &Decoded, fault: VendorFault, bindings: &Bindings<'_>, reply: &UpstreamReply) -> Reading {
-        match self.faults.by_rule(fault.status, bindings) {
+    pub(super) fn unruled(&self) -> Reading {
+        let (faults, fault) = (&self.rules.faults, self.fault());
+        match faults.by_rule(fault.status, self.bindings) {
             Err(error) => {
                 return bad(fault, "the vendor's answer lacks what the rules look at")
                     .with_internal(causes(&error))
                     .into();
             }
-            Ok(Some(reason)) => return vendor_error(reason, fault, reply).into(),
+            Ok(Some(reason)) => return vendor_error(reason, fault, self.reply).into(),
             Ok(None) => {}
         }
         if fault.status < 400 {
             return drifted(bad(fault, "the vendor's answer has a status that the route does not know"));
         }
-        if let Some(reason) = fault.code.as_deref().and_then(|code| self.faults.by_code(code)) {
-            return vendor_error(reason, fault, reply).into();
+        if let Some(reason) = fault.code.as_deref().and_then(|code| faults.by_code(code)) {
+            return vendor_error(reason, fault, self.reply).into();
         }
         let by_status = Reason::of_vendor_status(fault.status);
         // A refusal that any proxy on the way may utter needs no body; everything else must be in the vendor's own voice.
         let speaks_for_itself = matches!(by_status, Reason::VendorAuth | Reason::VendorRateLimited);
-        let readable = match decoded {
-            Decoded::Value(_) => self.faults.code.is_empty() || fault.code.is_some() || fault.message.is_some(),
+        let readable = match &self.values.decoded {
+            Decoded::Document(_) | Decoded::Scalar(_) => faults.code.is_empty() || fault.code.is_some() || fault.message.is_some(),
             Decoded::Text(_) => true,
             Decoded::Empty | Decoded::Unreadable(_) => false,
         };
         if readable || speaks_for_itself {
-            return vendor_error(by_status, fault, reply).into();
+            return vendor_error(by_status, fault, self.reply).into();
         }
-        let why = match decoded {
+        let why = match &self.values.decoded {
             Decoded::Unreadable(why) => why.clone(),
-            Decoded::Empty | Decoded::Text(_) | Decoded::Value(_) => String::new(),
+            Decoded::Empty | Decoded::Text(_) | Decoded::Document(_) | Decoded::Scalar(_) => String::new(),
         };
         bad(fault, "the vendor answered with an error that is not in its own form")
             .with_internal(why)
             .into()
     }
-}
 
-impl SuccessRule {
     /// The answer, unless a list of results says otherwise or something that the route reads is not there.
-    fn read(&self, id: &str, bindings: &Bindings<'_>, fault: VendorFault) -> Reading {
-        let entry_message = match self.items.as_ref().map(|items| items.verdict(id, bindings, &fault)) {
+    fn success(&self, rule: &SuccessRule, id: &str) -> Reading {
+        let entry_message = match rule.items.as_ref().map(|items| self.verdict(items, id)) {
             None => None,
             Some(Ok(message)) => message,
             Some(Err(error)) => return (*error).into(),
         };
-        match self.answer(bindings, &fault, entry_message) {
+        match self.answer(rule, entry_message) {
             Ok(answer) => Reading {
                 result: Ok(answer),
                 drift: false,
                 job: None,
             },
-            Err(error) => drifted(bad(fault, "the vendor's answer lacks what the route reads from it").with_internal(causes(&error))),
+            Err(error) => {
+                let detail = "the vendor's answer lacks what the route reads from it";
+                drifted(self.bad(detail).with_internal(causes(&error)))
+            }
         }
     }
 
-    fn answer(&self, bindings: &Bindings<'_>, fault: &VendorFault, entry_message: Option<String>) -> Result<Answer, RenderError> {
+    fn answer(&self, rule: &SuccessRule, entry_message: Option<String>) -> Result<Answer, RenderError> {
         let text = |template: Option<&Template>| -> Result<Option<String>, RenderError> {
-            let text = template.map_or(Ok(None), |template| template.render_text(bindings))?;
+            let Some(template) = template else { return Ok(None) };
+            let text = template.text(self.bindings)?;
             Ok(text.and_then(|text| clean(&text, MAX_TEXT_CHARS)))
         };
-        let state = self.state.render_text(bindings)?.and_then(|state| TaskState::parse(&state));
+        let state = rule.state.text(self.bindings)?.and_then(|state| TaskState::parse(&state));
         Ok(Answer {
-            success: self.success,
+            success: rule.success,
             state: state.unwrap_or(TaskState::Unknown),
             already: false,
-            name: text(self.name.as_ref())?,
-            message: text(self.message.as_ref())?.or(entry_message),
+            name: text(rule.name.as_ref())?,
+            message: text(rule.message.as_ref())?.or(entry_message),
             created_at: None,
             updated_at: None,
-            vendor_status: fault.status,
-            vendor_request_id: fault.request_id.clone(),
+            vendor_status: self.status(),
+            vendor_request_id: self.rules.faults.request_id(self.bindings),
         })
     }
-}
 
-impl Items {
     /// The message of the id's entry, where it is among those that succeeded, and only there.
-    fn verdict(&self, id: &str, bindings: &Bindings<'_>, fault: &VendorFault) -> Result<Option<String>, Box<GatewayError>> {
-        let unclear = |detail: &str| Err(Box::new(bad(fault.clone(), detail)));
-        let (Ok(done), Ok(failed)) = (self.entries(&self.done, id, bindings), self.entries(&self.failed, id, bindings)) else {
+    fn verdict(&self, items: &Items, id: &str) -> Result<Option<String>, Box<GatewayError>> {
+        let unclear = |detail: &str| Err(Box::new(self.bad(detail)));
+        let (Ok(done), Ok(failed)) = (
+            items.entries(&items.done, id, self.bindings),
+            items.entries(&items.failed, id, self.bindings),
+        ) else {
             return unclear("the vendor's list of results cannot be read");
         };
         match (done.as_slice(), failed.as_slice()) {
             ([message], []) => Ok(message.clone()),
             ([], [message]) => {
+                let fault = self.fault();
                 let fault = VendorFault {
-                    message: message.clone().or_else(|| fault.message.clone()),
-                    ..fault.clone()
+                    message: message.clone().or(fault.message),
+                    ..fault
                 };
                 let detail = "the vendor lists the task among the failures";
-                Err(Box::new(GatewayError::new(self.reason, detail).with_vendor(fault)))
+                Err(Box::new(GatewayError::new(items.reason, detail).with_vendor(fault)))
             }
             ([], []) => unclear("the vendor's answer does not mention the task"),
             _ => unclear("the vendor's answer mentions the task more than once"),
         }
     }
+}
 
+impl Items {
     /// The messages of the entries with this id.
     fn entries(&self, list: &Placeholder, id: &str, bindings: &Bindings<'_>) -> Result<Vec<Option<String>>, ()> {
         let Some(list) = list.evaluate(bindings).map_err(drop)? else {
@@ -365,11 +389,8 @@ impl Items {
         let mut found = Vec::new();
         for item in list.as_array().ok_or(())? {
             let bindings = bindings.clone().with("item", item);
-            if self.id.render_text(&bindings).map_err(drop)?.ok_or(())? == id {
-                let message = self
-                    .message
-                    .as_ref()
-                    .and_then(|message| message.render_text(&bindings).ok().flatten());
+            if self.id.text(&bindings).map_err(drop)?.ok_or(())? == id {
+                let message = self.message.as_ref().and_then(|message| message.text(&bindings).ok().flatten());
                 found.push(message.and_then(|message| clean(&message, MAX_TEXT_CHARS)));
             }
         }
@@ -377,54 +398,17 @@ impl Items {
     }
 }
 
-/// A body as far as it could be read.
-pub(super) enum Decoded {
-    Empty,
-    Text(String),
-    Unreadable(String),
-    Value(Value),
-}
-
-/// The reply's names in expressions.
-#[derive(Debug)]
-pub(super) struct ReplyValues {
-    status: Value,
-    headers: Value,
-    body: Value,
-    text: Value,
-}
-
-impl ReplyValues {
-    pub(super) fn new(reply: &UpstreamReply, decoded: &Decoded) -> Self {
-        let headers: Map<String, Value> = reply
-            .headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), Value::from(value.to_str().ok()?))))
-            .collect();
-        let (body, text) = match decoded {
-            Decoded::Value(value @ (Value::Object(_) | Value::Array(_))) => (value.clone(), ""),
-            Decoded::Text(text) => (Value::Object(Map::new()), text.as_str()),
-            // `has(body.x)` must be askable of any answer, so a body that is not there, or is a bare scalar, is an empty object.
-            Decoded::Empty | Decoded::Unreadable(_) | Decoded::Value(_) => (Value::Object(Map::new()), ""),
-        };
-        Self {
-            status: Value::from(reply.status.as_u16()),
-            headers: Value::Object(headers),
-            body,
-            text: Value::from(text),
-        }
-    }
-
-    pub(super) fn bind<'a>(&'a self, call: Bindings<'a>) -> Bindings<'a> {
-        call.with("status", &self.status)
-            .with("headers", &self.headers)
-            .with("body", &self.body)
-            .with("text", &self.text)
-    }
-}
-
 fn header(reply: &UpstreamReply, name: http::HeaderName) -> Option<&str> {
     reply.headers.get(name)?.to_str().ok()
+}
+
+fn is_page(content_type: &str) -> bool {
+    const PAGE: &str = "text/html";
+    content_type
+        .trim_start()
+        .as_bytes()
+        .get(..PAGE.len())
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(PAGE.as_bytes()))
 }
 
 /// Text that a person wrote, as opposed to a page or a broken document.

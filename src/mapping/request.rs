@@ -7,6 +7,9 @@
 //! remove a segment; the query is sorted by name (signatures of vendors are made over that order); nothing comes
 //! from the caller's headers.
 
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -14,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::expression::Bindings;
-use super::template::{RenderError, Template, to_text};
+use super::template::{RenderError, Scalar, Template, to_text};
 use crate::codec::tree::Tree;
 use crate::codec::{EncodeError, EncodeFault, json, xml};
 use crate::model::call::UpstreamRequest;
@@ -31,11 +34,31 @@ pub struct RequestTemplate {
     /// Parameters by name, sorted.
     pub query: Vec<(String, Template)>,
     /// Headers besides `Content-Type`.
-    pub headers: Vec<(HeaderName, Template)>,
+    pub headers: Vec<(HeaderName, HeaderTemplate)>,
     /// The body.
     pub body: BodyTemplate,
     /// Is it sent without credentials?
     pub bare: bool,
+}
+
+/// What a route sends as the value of a header.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HeaderTemplate {
+    /// What each call says.
+    Filled(Template),
+    /// The same with every call.
+    Fixed(HeaderValue),
+}
+
+impl From<Template> for HeaderTemplate {
+    fn from(template: Template) -> Self {
+        let fixed = match &template {
+            Template::Literal(value) => to_text(value).and_then(|text| HeaderValue::from_str(&text).ok()),
+            _ => None,
+        };
+        // What no header can carry is an error of each call, as if it came from a value.
+        fixed.map_or(Self::Filled(template), Self::Fixed)
+    }
 }
 
 /// What a route sends as a body.
@@ -122,28 +145,20 @@ impl RequestTemplate {
     /// # Errors
     /// [`RequestError`] where a value is missing or cannot be carried; then nothing may be sent.
     pub fn render(&self, bindings: &Bindings<'_>) -> Result<UpstreamRequest, RequestError> {
-        let mut target = String::with_capacity(128);
-        match self.path.render(bindings)? {
-            Some(Tree::List(segments)) => {
-                for segment in segments {
-                    let text = scalar(&segment, "path segment")?;
-                    if matches!(text.as_str(), "" | "." | "..") {
-                        return Err(RequestError::Segment);
-                    }
-                    target.push('/');
-                    target.extend(utf8_percent_encode(&text, URI_COMPONENT));
-                }
-            }
-            _ => return Err(RequestError::Place("path")),
-        }
+        let mut target = String::with_capacity(USUAL_TARGET);
+        self.render_path(bindings, &mut target)?;
         self.render_query(bindings, &mut target)?;
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         headers.extend(self.body.content_type().map(|value| (CONTENT_TYPE, value)));
         for (name, template) in &self.headers {
-            if let Some(value) = template.render_text(bindings)? {
-                let value = HeaderValue::from_str(&value).map_err(|_| RequestError::Header(name.clone()))?;
-                headers.insert(name.clone(), value);
-            }
+            let value = match template {
+                HeaderTemplate::Fixed(value) => value.clone(),
+                HeaderTemplate::Filled(template) => match template.text(bindings)? {
+                    Some(value) => HeaderValue::from_str(&value).map_err(|_| RequestError::Header(name.clone()))?,
+                    None => continue,
+                },
+            };
+            headers.insert(name.clone(), value);
         }
         let body = match &self.body {
             BodyTemplate::None => Bytes::new(),
@@ -161,12 +176,48 @@ impl RequestTemplate {
         })
     }
 
+    fn render_path(&self, bindings: &Bindings<'_>, target: &mut String) -> Result<(), RequestError> {
+        let mut segment = |text: &str| {
+            if matches!(text, "" | "." | "..") {
+                return Err(RequestError::Segment);
+            }
+            target.push('/');
+            push_component(target, text);
+            Ok(())
+        };
+        match self.path.chosen(bindings)? {
+            // The usual path, segment by segment.
+            Some(Template::List(segments)) => {
+                let mut refused = Ok(());
+                for template in segments {
+                    // What has no value is said before what cannot stand here.
+                    let result = match template.scalar(bindings)? {
+                        Some(Scalar::Text(text)) => segment(&text),
+                        Some(Scalar::None) => Err(RequestError::Place("path segment")),
+                        None => Ok(()),
+                    };
+                    refused = refused.and(result);
+                }
+                refused
+            }
+            Some(path) => match path.render(bindings)? {
+                Some(Tree::List(segments)) => segments
+                    .iter()
+                    .try_for_each(|tree| scalar(tree, "path segment").and_then(|text| segment(&text))),
+                _ => Err(RequestError::Place("path")),
+            },
+            None => Err(RequestError::Place("path")),
+        }
+    }
+
     fn render_query(&self, bindings: &Bindings<'_>, target: &mut String) -> Result<(), RequestError> {
+        let mut separator = '?';
         let mut pair = |name: &str, value: &str| {
-            target.push(if target.contains('?') { '&' } else { '?' });
-            target.extend(utf8_percent_encode(name, URI_COMPONENT));
+            target.push(separator);
+            separator = '&';
+            push_component(target, name);
             target.push('=');
-            target.extend(utf8_percent_encode(value, URI_COMPONENT));
+            push_component(target, value);
         };
         for (name, template) in &self.query {
             match template.render(bindings)? {
@@ -195,9 +246,18 @@ impl RequestTemplate {
     }
 }
 
-fn scalar(tree: &Tree<'_>, place: &'static str) -> Result<String, RequestError> {
+/// Adds a text as one part of a path or query; most hold nothing that has to be encoded.
+fn push_component(target: &mut String, text: &str) {
+    if text.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+        target.push_str(text);
+    } else {
+        target.extend(utf8_percent_encode(text, URI_COMPONENT));
+    }
+}
+
+fn scalar<'t>(tree: &'t Tree<'_>, place: &'static str) -> Result<Cow<'t, str>, RequestError> {
     match tree {
-        Tree::Value(value) => to_text(value).map(std::borrow::Cow::into_owned).ok_or(RequestError::Place(place)),
+        Tree::Value(value) => to_text(value).ok_or(RequestError::Place(place)),
         Tree::List(_) | Tree::Object(_) => Err(RequestError::Place(place)),
     }
 }
@@ -254,8 +314,74 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 /// Percent-encodes everything but the unreserved characters (RFC 3986 section 2.3), as the vendors' own signers do.
 const URI_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// The bytes that [`URI_COMPONENT`] leaves as they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    plain
+};
+
+/// Longer than the paths and queries of the shipped routes, so that one allocation holds them.
+const USUAL_TARGET: usize = 192;
+
 /// Percent-encodes what a form's names and values cannot hold. Source: WHATWG URL, application/x-www-form-urlencoded percent-encode set.
 const FORM_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
+
+/// What is fresh for each call: `call.uuid`. An object in expressions, made when somebody asks for all of it.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    uuid: Option<String>,
+    whole: OnceLock<Value>,
+}
+
+impl Fresh {
+    /// A call with an id of its own, 32 hex digits.
+    #[must_use]
+    pub fn new(uuid: &str) -> Self {
+        Self {
+            uuid: Some(uuid.to_owned()),
+            whole: OnceLock::new(),
+        }
+    }
+
+    /// A request that belongs to no single call.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            uuid: None,
+            whole: Value::Object(serde_json::Map::new()).into(),
+        }
+    }
+
+    /// No call at all.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            uuid: None,
+            whole: Value::Null.into(),
+        }
+    }
+
+    /// The id, where a look-up of this member finds it.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.uuid.as_deref().filter(|_| name == "uuid")
+    }
+
+    /// All of it.
+    pub(super) fn whole(&self) -> &Value {
+        self.whole.get_or_init(|| serde_json::json!({ "uuid": self.uuid }))
+    }
+}
+
+impl PartialEq for Fresh {
+    fn eq(&self, other: &Self) -> bool {
+        self.whole() == other.whole()
+    }
+}
 
 /// The values that stand for a call in expressions.
 #[derive(Clone, Debug, PartialEq)]
@@ -265,7 +391,7 @@ pub struct CallValues {
     /// `scope`, `force`, `parameters`, `reason`: the canonical request after defaults and validation.
     pub body: serde_json::Map<String, Value>,
     /// `call`: what is fresh for each call.
-    pub call: Value,
+    pub call: Fresh,
     /// `settings`: the configuration values.
     pub settings: std::sync::Arc<Value>,
 }
@@ -276,7 +402,7 @@ impl CallValues {
     pub fn bindings(&self) -> Bindings<'_> {
         let mut bindings = Bindings::new()
             .with("id", &self.id)
-            .with("call", &self.call)
+            .with_fresh("call", &self.call)
             .with("settings", &self.settings);
         for name in ["scope", "force", "parameters"] {
             if let Some(value) = self.body.get(name) {
@@ -290,7 +416,29 @@ impl CallValues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+        #[test]
+        fn a_component_is_encoded_whether_it_is_plain_or_not(text in prop_oneof!["[ -~]{0,12}", "[0-9a-z._~-]{0,40}", any::<String>()]) {
+            let mut target = "/".to_owned();
+            push_component(&mut target, &text);
+            prop_assert_eq!(target, format!("/{}", utf8_percent_encode(&text, URI_COMPONENT)));
+        }
+    }
+
+    #[test]
+    fn a_constant_header_is_made_once_and_an_impossible_one_is_an_error_of_the_call() {
+        let template = |value: Value| HeaderTemplate::from(Template::Literal(value));
+        assert_eq!(template(json!("a b")), HeaderTemplate::Fixed(HeaderValue::from_static("a b")));
+        assert_eq!(template(json!(5)), HeaderTemplate::Fixed(HeaderValue::from_static("5")));
+        for value in [json!("a\nb"), json!(null), json!({})] {
+            assert_eq!(template(value.clone()), HeaderTemplate::Filled(Template::Literal(value)));
+        }
+    }
 
     #[test]
     fn forms_keep_their_order_and_repeat_lists() {

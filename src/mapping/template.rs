@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::expression::{Bindings, EvaluationError, Expression};
+use super::expression::{Bindings, EvaluationError, Expression, Missing};
 use crate::codec::tree::Tree;
 
 /// A compiled template.
@@ -95,11 +95,11 @@ impl Placeholder {
     ///
     /// # Errors
     /// [`RenderError::Expression`]
-    pub fn evaluate<'a>(&self, bindings: &Bindings<'a>) -> Result<Option<Cow<'a, Value>>, RenderError> {
-        match self.expression.evaluate(bindings) {
+    pub fn evaluate<'a>(&'a self, bindings: &Bindings<'a>) -> Result<Option<Cow<'a, Value>>, RenderError> {
+        match self.expression.find(bindings) {
             Ok(value) => Ok(Some(value)),
-            Err(EvaluationError::Absent(_)) if self.optional => Ok(None),
-            Err(error) => Err(RenderError::Expression(error)),
+            Err(Missing::Absent) if self.optional => Ok(None),
+            Err(missing) => Err(RenderError::Expression(self.expression.explain(missing))),
         }
     }
 }
@@ -136,23 +136,8 @@ impl Template {
                 Tree::List(rendered)
             }
             Self::Literal(value) => Tree::Value(Cow::Borrowed(value)),
-            Self::Map { value, to, otherwise } => {
-                let placeholder = &value.expression;
-                let key = match value.evaluate(bindings)? {
-                    Some(value) => Some(
-                        to_text(&value)
-                            .ok_or_else(|| RenderError::NotAScalar(placeholder.to_string()))?
-                            .into_owned(),
-                    ),
-                    None => None,
-                };
-                let entry = key.and_then(|key| to.iter().find(|(known, _)| *known == key).map(|(_, target)| target));
-                match (entry, otherwise) {
-                    (Some(target), _) => return target.render(bindings),
-                    (None, Some(otherwise)) => return otherwise.render(bindings),
-                    (None, None) if value.optional => return Ok(None),
-                    (None, None) => return Err(RenderError::NotInMap(value.expression.to_string())),
-                }
+            Self::Map { .. } | Self::When { .. } => {
+                return self.chosen(bindings)?.map_or(Ok(None), |chosen| chosen.render(bindings));
             }
             Self::Object(members) => {
                 let mut rendered = Vec::with_capacity(members.len());
@@ -182,19 +167,43 @@ impl Template {
                 }
                 Tree::Value(Cow::Owned(Value::String(text)))
             }
+        }))
+    }
+
+    /// What a choice comes to; anything else is what it is. `None` where it is left out as a whole.
+    ///
+    /// # Errors
+    /// [`RenderError`] as [`Template::render`].
+    pub(super) fn chosen(&self, bindings: &Bindings<'_>) -> Result<Option<&Self>, RenderError> {
+        match self {
+            Self::Map { value, to, otherwise } => {
+                let found = value.evaluate(bindings)?;
+                let key = match &found {
+                    Some(found) => Some(to_text(found).ok_or_else(|| RenderError::NotAScalar(value.expression.to_string()))?),
+                    None => None,
+                };
+                let entry = key.and_then(|key| to.iter().find(|(known, _)| *known == key).map(|(_, target)| target));
+                match (entry, otherwise) {
+                    (Some(target), _) => target.chosen(bindings),
+                    (None, Some(otherwise)) => otherwise.chosen(bindings),
+                    (None, None) if value.optional => Ok(None),
+                    (None, None) => Err(RenderError::NotInMap(value.expression.to_string())),
+                }
+            }
             Self::When {
                 condition,
                 then,
                 otherwise,
             } => {
                 let holds = condition.holds(bindings).map_err(RenderError::Expression)?;
-                return match (holds, otherwise) {
-                    (true, _) => then.render(bindings),
-                    (false, Some(otherwise)) => otherwise.render(bindings),
+                match (holds, otherwise) {
+                    (true, _) => then.chosen(bindings),
+                    (false, Some(otherwise)) => otherwise.chosen(bindings),
                     (false, None) => Ok(None),
-                };
+                }
             }
-        }))
+            other => Ok(Some(other)),
+        }
     }
 
     /// Fills a template that stands where a text is needed; numbers and booleans become their text.
@@ -202,17 +211,48 @@ impl Template {
     /// # Errors
     /// [`RenderError`] as [`Template::render`], and for an object or a list.
     pub fn render_text(&self, bindings: &Bindings<'_>) -> Result<Option<String>, RenderError> {
-        // The clone of the bindings ties the lifetimes of template and values together without tying the caller's.
-        let bindings = bindings.clone();
-        match self.render(&bindings)? {
+        Ok(self.text(bindings)?.map(Cow::into_owned))
+    }
+
+    /// The same, borrowed where it stands somewhere as a text.
+    pub(super) fn text<'a>(&'a self, bindings: &Bindings<'a>) -> Result<Option<Cow<'a, str>>, RenderError> {
+        match self.scalar(bindings)? {
             None => Ok(None),
-            Some(Tree::Value(value)) => match to_text(&value) {
-                Some(text) => Ok(Some(text.into_owned())),
-                None => Err(RenderError::NotAScalar("the template".to_owned())),
-            },
-            Some(Tree::List(_) | Tree::Object(_)) => Err(RenderError::NotAScalar("the template".to_owned())),
+            Some(Scalar::Text(text)) => Ok(Some(text)),
+            Some(Scalar::None) => Err(RenderError::NotAScalar("the template".to_owned())),
         }
     }
+
+    /// The same for those who say in their own words what is no text.
+    pub(super) fn scalar<'a>(&'a self, bindings: &Bindings<'a>) -> Result<Option<Scalar<'a>>, RenderError> {
+        let value = match self.chosen(bindings)? {
+            None => return Ok(None),
+            // The usual places hold one value, which is taken where it stands.
+            Some(Self::Literal(value)) => Cow::Borrowed(value),
+            Some(Self::Placeholder(placeholder)) => match placeholder.evaluate(bindings)? {
+                None => return Ok(None),
+                Some(value) => value,
+            },
+            Some(other) => match other.render(bindings)? {
+                None => return Ok(None),
+                Some(Tree::Value(value)) => value,
+                Some(Tree::List(_) | Tree::Object(_)) => return Ok(Some(Scalar::None)),
+            },
+        };
+        Ok(Some(match value {
+            Cow::Borrowed(value) => to_text(value).map_or(Scalar::None, Scalar::Text),
+            Cow::Owned(Value::String(text)) => Scalar::Text(Cow::Owned(text)),
+            Cow::Owned(value) => to_text(&value).map_or(Scalar::None, |text| Scalar::Text(Cow::Owned(text.into_owned()))),
+        }))
+    }
+}
+
+/// What a template is where a text is needed.
+pub(super) enum Scalar<'a> {
+    /// Null, an object or a list.
+    None,
+    /// A text, or the text of a number or boolean.
+    Text(Cow<'a, str>),
 }
 
 /// Text, number or boolean as text; nothing else has one.

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::request::CallValues;
+use super::request::{CallValues, Fresh};
 use crate::model::call::TaskCall;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -22,9 +22,28 @@ use crate::route::{IdKind, Provider, Route};
 /// `INVALID_TASK_ID` where the id breaks the provider's rule; `INVALID_REQUEST`, or `INVALID_QUERY` for a look, with all
 /// violations.
 pub fn validate(call: &TaskCall, provider: &Provider, route: &Route, uuid: &str) -> Result<CallValues, GatewayError> {
+    validate_body(call, call.body.clone(), provider, route, uuid)
+}
+
+/// The same for a call whose body nobody needs afterwards: it is taken out of it.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_taking(call: &mut TaskCall, provider: &Provider, route: &Route, uuid: &str) -> Result<CallValues, GatewayError> {
+    let body = std::mem::take(&mut call.body);
+    validate_body(call, body, provider, route, uuid)
+}
+
+fn validate_body(
+    call: &TaskCall,
+    body: Map<String, Value>,
+    provider: &Provider,
+    route: &Route,
+    uuid: &str,
+) -> Result<CallValues, GatewayError> {
     let id = read_id(&call.id, provider)?;
     let mut body = match &call.action {
-        Some(_) => call.body.clone(),
+        Some(_) => body,
         None => query::to_body(&call.query, &route.schema.document)?,
     };
     complete(&mut body, provider, route);
@@ -35,7 +54,7 @@ pub fn validate(call: &TaskCall, provider: &Provider, route: &Route, uuid: &str)
         return Ok(CallValues {
             id,
             body,
-            call: serde_json::json!({ "uuid": uuid }),
+            call: Fresh::new(uuid),
             settings: std::sync::Arc::clone(&route.settings),
         });
     }

@@ -26,6 +26,39 @@ pub struct TaskCall {
     pub wait: Option<Duration>,
 }
 
+/// What a request asks for, read but not yet resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// To act on a task, or to look at it.
+    Task(TaskCall),
+    /// To act on many.
+    Batch(BatchCall),
+    /// What became of an action that was accepted.
+    Operation(OperationCall),
+}
+
+/// One action on many tasks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchCall {
+    /// The provider as it stands in the path; none: the tasks name theirs.
+    pub provider: Option<String>,
+    /// The verb of one of them.
+    pub action: String,
+    /// The request; empty when there was no body.
+    pub body: Map<String, Value>,
+    /// How long the caller wants to wait for the actions to settle.
+    pub wait: Option<Duration>,
+}
+
+/// A question for an action that was accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperationCall {
+    /// Its token as it stands in the path.
+    pub token: String,
+    /// How long the caller wants to wait for it to settle.
+    pub wait: Option<Duration>,
+}
+
 /// One request to a vendor, complete but for its credentials.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamRequest {

@@ -13,6 +13,8 @@
 //!
 //! **Source**: RFC 9112 sections 2.2, 3, 5, 6.1 to 6.3, 7.1; RFC 9110 section 5.
 
+use memchr::memchr;
+
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 
@@ -100,7 +102,7 @@ impl Framing {
                 continue;
             }
             let in_body = matches!(self.place, Place::ChunkSize | Place::ChunkEnd | Place::Trailers);
-            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+            let Some(end) = memchr(b'\n', rest) else {
                 self.line.extend_from_slice(rest);
                 // Lines of a head are bounded by the library's buffer.
                 if in_body && self.line.len() > MAX_BODY_LINE + 1 {
@@ -226,6 +228,25 @@ impl Head {
 }
 
 fn read_request_line(line: &[u8]) -> Verdict<Head> {
+    match plain_request_line(line) {
+        Some(head) => Ok(head),
+        None => read_any_request_line(line),
+    }
+}
+
+/// What nearly every request line is: read in one go, and nothing where the other reader has to say more.
+fn plain_request_line(line: &[u8]) -> Option<Head> {
+    let line = line.strip_suffix(b" HTTP/1.1")?;
+    let blank = line.iter().position(|byte| !is_token(*byte)).filter(|at| *at > 0)?;
+    let target = line.get(blank..)?.strip_prefix(b" ").filter(|target| !target.is_empty())?;
+    // No target may hold a blank, so there is no fourth part.
+    target.iter().all(|byte| is_target(*byte)).then_some(Head {
+        is_1_1: true,
+        ..Head::default()
+    })
+}
+
+fn read_any_request_line(line: &[u8]) -> Verdict<Head> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return malformed("a request line is method, target and version with one space between them");
@@ -253,15 +274,17 @@ fn read_field(line: &[u8]) -> Verdict<(&[u8], &[u8])> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return malformed("a header line is folded");
     }
-    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-        return malformed("a header line has no colon");
+    // No name may hold a colon, so the first one stands where a good name ends.
+    let end = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
+    let (name, value) = line.split_at(end);
+    let Some(value) = value.strip_prefix(b":").filter(|_| !name.is_empty()) else {
+        return malformed(match memchr(b':', line) {
+            None => "a header line has no colon",
+            Some(_) => "a header name holds a byte that no name may hold",
+        });
     };
-    let (name, value) = line.split_at(colon);
-    if name.is_empty() || !name.iter().copied().all(is_token) {
-        return malformed("a header name holds a byte that no name may hold");
-    }
-    let value = trim_end(trim_start(value.get(1..).unwrap_or_default()));
-    if !value.iter().copied().all(is_text) {
+    let value = trim_end(trim_start(value));
+    if !is_all_text(value) {
         return malformed("a header value holds a control character");
     }
     Ok((name, value))
@@ -340,6 +363,28 @@ fn trim_start(bytes: &[u8]) -> &[u8] {
 fn trim_end(bytes: &[u8]) -> &[u8] {
     let blanks = bytes.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     bytes.get(..bytes.len() - blanks).unwrap_or_default()
+}
+
+/// As [`is_text`] of each byte, eight at a time where nothing is special.
+fn is_all_text(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    words
+        .iter()
+        .all(|word| is_plain(u64::from_le_bytes(*word)) || word.iter().all(|byte| is_text(*byte)))
+        && rest.iter().all(|byte| is_text(*byte))
+}
+
+/// Is none of these eight bytes below a blank or a DEL? May say no of some that are not: then they are looked at one by one.
+fn is_plain(word: u64) -> bool {
+    const EACH: u64 = u64::MAX / 0xff;
+    const TOP: u64 = EACH * 0x80;
+    // Without their top bits the bytes do not reach into one another.
+    let low = word & !TOP;
+    // The top bit of each sum says: at least a blank.
+    let printable = low + EACH * (0x80 - 0x20);
+    // The top bit of each sum says: a DEL.
+    let delete = low + EACH;
+    (printable & !delete & !word & TOP) == TOP
 }
 
 fn is_text(byte: u8) -> bool {
@@ -569,6 +614,46 @@ mod tests {
         framing.feed(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5;").unwrap();
         let fault = [b'a'; 512];
         assert!((0..9).any(|_| framing.feed(&fault).is_err()));
+    }
+
+    /// Eight at a time or one by one: every byte at every place says the same.
+    #[test]
+    fn text_is_text_at_every_place() {
+        for byte in 0..=u8::MAX {
+            for length in 1..20 {
+                for at in 0..length {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[at] = byte;
+                    assert_eq!(is_all_text(&bytes), is_text(byte), "{byte} at {at} of {length}");
+                    bytes.fill(byte);
+                    assert_eq!(is_all_text(&bytes), is_text(byte), "{length} times {byte}");
+                }
+            }
+        }
+    }
+
+    /// What is read in one go is what the other reader takes as well, and alike.
+    #[test]
+    fn the_two_readers_of_request_lines_agree() {
+        let good = b"POST /a?b=c%20 HTTP/1.1";
+        let mut plain = 0;
+        for at in 0..good.len() {
+            for byte in 0..=u8::MAX {
+                let mut line = *good;
+                line[at] = byte;
+                let any = read_any_request_line(&line).map(|head| head.is_1_1);
+                if let Some(head) = plain_request_line(&line) {
+                    assert_eq!(any, Ok(head.is_1_1), "{}", String::from_utf8_lossy(&line));
+                    plain += 1;
+                } else {
+                    assert_ne!(any, Ok(true), "{}", String::from_utf8_lossy(&line));
+                }
+            }
+        }
+        assert!(plain > good.len());
+        for line in [" HTTP/1.1", "a HTTP/1.1", "a  HTTP/1.1", " a HTTP/1.1", "a b c HTTP/1.1", ""] {
+            assert!(plain_request_line(line.as_bytes()).is_none(), "{line}");
+        }
     }
 
     #[test]

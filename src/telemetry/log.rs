@@ -4,19 +4,27 @@
 //!
 //! **Invariants**: the message is constant; all the rest are fields, so that no value can pass for another line or field. The
 //! record has no place for a body, a header or a secret. Nobody who logs waits for the reader of the log: lines go through a
-//! bounded queue to a thread that writes them in their order; what finds no room there, or cannot be written, is counted.
+//! bounded queue to a thread that writes them in their order; what finds no room there, or cannot be written, is counted. That thread
+//! writes at once what comes after a quiet moment, and what comes in the moment after that together.
+//!
+//! The line of a request is no event where it is JSON: `request_line` writes it, and it is let through, queued and lost like any other.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use tracing::Subscriber;
+use tracing::{Level, Subscriber, dispatcher};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use super::request_line;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,13 +59,17 @@ pub enum LogError {
 #[derive(Debug)]
 #[must_use = "lines that are under way when the process ends are lost without `finish`"]
 pub struct Log {
+    /// Dropped first: the writer does not pause any more.
+    open: mpsc::Sender<()>,
     writer: WorkerGuard,
 }
 
 impl Log {
     /// Writes what has been logged, for a moment at most: who reads the log may be gone.
     pub async fn finish(self) {
-        let written = tokio::task::spawn_blocking(move || drop(self.writer));
+        let Self { open, writer } = self;
+        drop(open);
+        let written = tokio::task::spawn_blocking(move || drop(writer));
         let _ = tokio::time::timeout(FINISH, written).await;
     }
 }
@@ -74,7 +86,11 @@ pub fn install(format: Format, filter: &str) -> Result<Log, LogError> {
         Format::Json => true,
         Format::Text => false,
     };
-    let stderr = io::BufWriter::with_capacity(WRITE_BYTES, io::stderr());
+    let (open, closed) = mpsc::channel();
+    let stderr = Unhurried {
+        writer: io::BufWriter::with_capacity(WRITE_BYTES, io::stderr()),
+        closed,
+    };
     let (queue, writer, lost) = queue(stderr, QUEUED_LINES);
     subscriber(json, io::stderr().is_terminal(), filter, queue)?.try_init()?;
     // The first one stays: there is no second log.
@@ -84,7 +100,7 @@ pub fn install(format: Format, filter: &str) -> Result<Log, LogError> {
         let at = panic.location().map(ToString::to_string);
         tracing::error!(at, error = panic.payload_as_str(), "something broke inside taskgate");
     }));
-    Ok(Log { writer })
+    Ok(Log { open, writer })
 }
 
 /// How many lines of the log of this process have been given up.
@@ -144,6 +160,25 @@ impl<W: io::Write> io::Write for Counting<W> {
     }
 }
 
+/// Pauses after each batch of lines, so that those that come meanwhile are one batch as well, and nobody has to wake its thread for each.
+struct Unhurried<W> {
+    writer: W,
+    /// Ends the pause with the log.
+    closed: mpsc::Receiver<()>,
+}
+
+impl<W: io::Write> io::Write for Unhurried<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.writer.flush();
+        let _ = self.closed.recv_timeout(PAUSE);
+        flushed
+    }
+}
+
 /// What [`install`] installs, over any writer.
 ///
 /// # Errors
@@ -157,22 +192,73 @@ where
         filter: filter.to_owned(),
         source,
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let writer = Shared(Arc::new(writer));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone());
     Ok(if json {
-        Box::new(
-            builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
-                .finish(),
-        )
+        let json = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        Box::new(json.finish().with(RequestLines::new(writer)))
     } else if color {
         // The library's default: with colour, unless `NO_COLOR` is set.
         Box::new(builder.finish())
     } else {
         Box::new(builder.with_ansi(false).finish())
     })
+}
+
+/// Where lines go, for events and for the lines of requests.
+struct Shared<W>(Arc<W>);
+
+impl<W> Clone for Shared<W> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Shared<W> {
+    type Writer = W::Writer;
+
+    fn make_writer(&'w self) -> W::Writer {
+        self.0.make_writer()
+    }
+}
+
+/// The way of the lines of requests past the formatter of events: a part of the subscriber, so that they go where its events go.
+struct RequestLines {
+    write: Box<dyn Fn(&[u8]) + Send + Sync>,
+    /// Does the filter let them through? It never changes.
+    enabled: OnceLock<bool>,
+}
+
+impl<S: Subscriber> Layer<S> for RequestLines {}
+
+impl RequestLines {
+    fn new<W>(writer: Shared<W>) -> Self
+    where
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    {
+        Self {
+            write: Box::new(move |line| {
+                // As with events: whoever logs cannot do anything about a log that cannot be written.
+                let _ = writer.make_writer().write_all(line);
+            }),
+            enabled: OnceLock::new(),
+        }
+    }
+
+    fn write(&self, record: &RequestRecord<'_>) {
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            request_line::write(line, record);
+            (self.write)(line);
+            line.shrink_to(KEPT_BYTES);
+        });
+    }
+}
+
+/// Has the subscriber of this thread a way of its own for the lines of requests?
+fn with_request_lines<T>(use_it: impl FnMut(&RequestLines) -> T) -> Option<T> {
+    let mut use_it = use_it;
+    dispatcher::get_default(|current| current.downcast_ref::<RequestLines>().map(&mut use_it))
 }
 
 /// What is said about one request when it has been answered.
@@ -208,8 +294,49 @@ pub struct RequestRecord<'a> {
 
 /// Writes the one line of a request.
 pub fn request_line(record: &RequestRecord<'_>) {
+    let known = with_request_lines(|lines| match lines.enabled.get() {
+        Some(true) => {
+            lines.write(record);
+            true
+        }
+        Some(false) => true,
+        None => false,
+    });
+    match known {
+        None => request_event(record),
+        Some(true) => {}
+        Some(false) => {
+            let enabled = tracing::event_enabled!(
+                target: REQUESTS,
+                Level::INFO,
+                message,
+                request_id,
+                provider,
+                action,
+                id,
+                outcome,
+                reason,
+                status,
+                duration_ms,
+                vendor_status,
+                vendor_duration_ms,
+                vendor_request_id,
+                caller_reason,
+                error
+            );
+            with_request_lines(|lines| {
+                if *lines.enabled.get_or_init(|| enabled) {
+                    lines.write(record);
+                }
+            });
+        }
+    }
+}
+
+/// The line of a request as an event.
+pub(super) fn request_event(record: &RequestRecord<'_>) {
     tracing::info!(
-        target: "taskgate::request",
+        target: REQUESTS,
         request_id = record.request_id,
         provider = record.provider,
         action = record.action,
@@ -245,9 +372,21 @@ fn millis(duration: Duration) -> f64 {
 
 static LOST: OnceLock<Lost> = OnceLock::new();
 
+thread_local! {
+    /// The line that is being written.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the lines of requests are called in filters.
+const REQUESTS: &str = "taskgate::request";
+/// Longer than nearly every line.
+const KEPT_BYTES: usize = 4096;
+/// A hundred batches a second; what is not yet written when the process is killed is what came in this time.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A second of 16 000 calls a second, in some 8 MiB.
 const QUEUED_LINES: usize = 16 * 1024;
-/// A hundred lines in one write where they come fast; where they do not, each is written at once.
+/// A hundred lines and more in one write.
 const WRITE_BYTES: usize = 64 * 1024;
 /// A little longer than the library's own limit.
 const FINISH: Duration = Duration::from_secs(2);

@@ -5,13 +5,17 @@
 //! **Invariants**: labels come from closed sets: providers and actions of the route table, outcomes, reasons. Who records a
 //! request that names an unknown provider passes [`NONE`]. Never an id, a path or a text of the caller or vendor.
 //!
+//! What is recorded for every request goes through meters, [`RequestMeter`] and [`ProviderMeter`], which keep their handles: a label
+//! is looked up once.
+//!
 //! In tests, record inside `metrics::with_local_recorder(&recorder()?, ..)`: a recorder that is local to the thread.
 #![expect(clippy::disallowed_macros, reason = "this is the place that the ban points to")]
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use super::metric_table::{Facts, Kind, Metric};
@@ -69,30 +73,144 @@ pub fn describe() {
 /// Something that is under way, counted until it is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it ends the counting"]
-pub struct UnderWay(metrics::Gauge);
+pub struct UnderWay(Gauge);
+
+/// The gauge of all requests that are being worked on.
+#[derive(Debug, Default)]
+pub struct InFlight(OnceLock<Gauge>);
+
+impl InFlight {
+    /// One more request is being worked on.
+    pub fn begins(&self) -> UnderWay {
+        UnderWay::begin(self.0.get_or_init(|| gauge!(Metric::InFlightRequests.name())).clone())
+    }
+}
 
 /// One more request is being worked on.
 pub fn request_begins() -> UnderWay {
-    UnderWay::begin(gauge!(Metric::InFlightRequests.name()))
+    InFlight::default().begins()
+}
+
+/// What the requests of one route are recorded with. Handles are made when they are first needed, so that nothing is exposed that
+/// never happened.
+#[derive(Debug)]
+pub struct RequestMeter {
+    provider: String,
+    action: String,
+    used: OnceLock<Box<RequestHandles>>,
+}
+
+#[derive(Debug)]
+struct RequestHandles {
+    done: OnceLock<Counter>,
+    accepted: OnceLock<Counter>,
+    /// In the order of [`Reason::ALL`], each with the outcome of its reason.
+    refused: [OnceLock<Counter>; Reason::ALL.len()],
+    duration: Histogram,
+}
+
+impl RequestMeter {
+    /// For the requests of this route.
+    #[must_use]
+    pub fn new(provider: &str, action: &str) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            action: action.to_owned(),
+            used: OnceLock::new(),
+        }
+    }
+
+    /// A request was answered, with `reason` unless it succeeded.
+    pub fn ended(&self, outcome: Outcome, reason: Option<Reason>, elapsed: Duration) {
+        let handles = self
+            .used
+            .get_or_init(|| Box::new(RequestHandles::new(&self.provider, &self.action)));
+        let kept = match (outcome, reason) {
+            (Outcome::Done, None) => Some(&handles.done),
+            (Outcome::Accepted, None) => Some(&handles.accepted),
+            (_, Some(reason)) if outcome == reason.facts().outcome => handles.refused.get(reason as usize),
+            _ => None,
+        };
+        let counter = || {
+            counter!(
+                Metric::Requests.name(),
+                "provider" => self.provider.clone(),
+                "action" => self.action.clone(),
+                "outcome" => outcome.as_str(),
+                "reason" => reason.map_or(NONE, Reason::code),
+            )
+        };
+        match kept {
+            Some(kept) => kept.get_or_init(counter).increment(1),
+            None => counter().increment(1),
+        }
+        handles.duration.record(elapsed);
+    }
+
+    /// A vendor's answer did not fit its schema.
+    pub fn drifted(&self) {
+        schema_drifted(&self.provider, &self.action);
+    }
+}
+
+impl RequestHandles {
+    fn new(provider: &str, action: &str) -> Self {
+        Self {
+            done: OnceLock::new(),
+            accepted: OnceLock::new(),
+            refused: [const { OnceLock::new() }; Reason::ALL.len()],
+            duration: histogram!(Metric::RequestDuration.name(), "provider" => provider.to_owned(), "action" => action.to_owned()),
+        }
+    }
 }
 
 /// A request was answered, with `reason` unless it succeeded.
 pub fn request_ended(provider: &str, action: &str, outcome: Outcome, reason: Option<Reason>, elapsed: Duration) {
-    let (provider, action) = (provider.to_owned(), action.to_owned());
-    counter!(
-        Metric::Requests.name(),
-        "provider" => provider.clone(),
-        "action" => action.clone(),
-        "outcome" => outcome.as_str(),
-        "reason" => reason.map_or(NONE, Reason::code),
-    )
-    .increment(1);
-    histogram!(Metric::RequestDuration.name(), "provider" => provider, "action" => action).record(elapsed);
+    RequestMeter::new(provider, action).ended(outcome, reason, elapsed);
+}
+
+/// What the calls to one provider are recorded with; handles are made when they are first needed.
+#[derive(Debug)]
+pub struct ProviderMeter {
+    provider: String,
+    in_flight: OnceLock<Gauge>,
+    /// By action, in the order of their first calls. There are a few; more than have a place are looked up each time.
+    durations: [OnceLock<(String, Histogram)>; KEPT_ACTIONS],
+}
+
+impl ProviderMeter {
+    /// For the calls to this provider.
+    #[must_use]
+    pub fn new(provider: &str) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            in_flight: OnceLock::new(),
+            durations: [const { OnceLock::new() }; KEPT_ACTIONS],
+        }
+    }
+
+    /// One more call to this provider is under way.
+    pub fn call_begins(&self) -> UnderWay {
+        let gauge = || gauge!(Metric::VendorInFlight.name(), "provider" => self.provider.clone());
+        UnderWay::begin(self.in_flight.get_or_init(gauge).clone())
+    }
+
+    /// An attempt at a call to the vendor ended, in whatever way.
+    pub fn call_ended(&self, action: &str, elapsed: Duration) {
+        let duration = || histogram!(Metric::VendorDuration.name(), "provider" => self.provider.clone(), "action" => action.to_owned());
+        for place in &self.durations {
+            let (known, kept) = place.get_or_init(|| (action.to_owned(), duration()));
+            if known == action {
+                return kept.record(elapsed);
+            }
+        }
+        duration().record(elapsed);
+    }
 }
 
 /// One more call to this provider is under way.
 pub fn vendor_call_begins(provider: &str) -> UnderWay {
-    UnderWay::begin(gauge!(Metric::VendorInFlight.name(), "provider" => provider.to_owned()))
+    ProviderMeter::new(provider).call_begins()
 }
 
 /// Why a request goes out again.
@@ -136,7 +254,7 @@ pub fn vendor_retry_withheld(provider: &str, why: Rung) {
 
 /// An attempt at a call to a vendor ended, in whatever way.
 pub fn vendor_call_ended(provider: &str, action: &str, elapsed: Duration) {
-    histogram!(Metric::VendorDuration.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).record(elapsed);
+    ProviderMeter::new(provider).call_ended(action, elapsed);
 }
 
 /// One more call to this provider waits for a place.
@@ -262,7 +380,7 @@ pub fn http_refused(reason: Reason) {
 }
 
 impl UnderWay {
-    fn begin(gauge: metrics::Gauge) -> Self {
+    fn begin(gauge: Gauge) -> Self {
         gauge.increment(1);
         Self(gauge)
     }
@@ -274,6 +392,8 @@ impl Drop for UnderWay {
     }
 }
 
+/// Providers have one to three actions, and a look.
+const KEPT_ACTIONS: usize = 8;
 /// Upper bounds in seconds: the gateway's own work ends in the first, a healthy vendor in the middle, the default limit of
 /// 10 seconds and longer ones in the last.
 pub const DURATION_BUCKETS: [f64; 12] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -297,6 +417,38 @@ mod tests {
         unique.dedup();
         assert_eq!(unique.len(), names.len());
         assert!(DURATION_BUCKETS.is_sorted());
+    }
+
+    #[test]
+    fn a_meter_counts_each_outcome_and_reason_for_itself() {
+        let recorder = recorder().unwrap();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let (requests, calls) = (RequestMeter::new("cheese", "stop"), ProviderMeter::new("cheese"));
+            for _ in 0..2 {
+                requests.ended(Outcome::Done, None, Duration::ZERO);
+                requests.ended(Outcome::Accepted, None, Duration::ZERO);
+                for reason in Reason::ALL {
+                    requests.ended(reason.facts().outcome, Some(reason), Duration::ZERO);
+                }
+                // An outcome that is not that of its reason is counted as it is.
+                requests.ended(Outcome::Unknown, Some(Reason::TaskNotFound), Duration::ZERO);
+                for action in 0..2 * KEPT_ACTIONS {
+                    calls.call_ended(&action.to_string(), Duration::ZERO);
+                }
+            }
+        });
+        let text = handle.render();
+        let mut expected = vec![("done", NONE), ("accepted", NONE), ("unknown", "TASK_NOT_FOUND")];
+        expected.extend(Reason::ALL.map(|reason| (reason.facts().outcome.as_str(), reason.code())));
+        for (outcome, reason) in expected {
+            let line = format!(r#"taskgate_requests_total{{provider="cheese",action="stop",outcome="{outcome}",reason="{reason}"}} 2"#);
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+        for action in 0..2 * KEPT_ACTIONS {
+            let line = format!(r#"taskgate_vendor_duration_seconds_count{{provider="cheese",action="{action}"}} 2"#);
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
     }
 
     #[test]

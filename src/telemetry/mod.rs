@@ -5,3 +5,5 @@
 pub mod log;
 mod metric_table;
 pub mod metrics;
+mod request_line;
+pub mod stamp;

@@ -39,7 +39,7 @@ use crate::model::call::UpstreamRequest;
 use crate::model::error::{GatewayError, VendorFault};
 use crate::model::reason::Reason;
 use crate::route::{Repeat, Route};
-use crate::telemetry::metrics::{self, Rung};
+use crate::telemetry::metrics::{self, ProviderMeter, Rung};
 
 /// What repeats the requests to one provider.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Ladder {
     /// As [`UpstreamClient::attempt`], and those of `pass`.
     pub(super) async fn run(
         &self,
-        client: &UpstreamClient,
+        (client, meter): (&UpstreamClient, &ProviderMeter),
         request: UpstreamRequest,
         applied: Applied,
         terms: &Terms<'_>,
@@ -102,7 +102,7 @@ impl Ladder {
             }
             let start = Instant::now();
             let attempted = client.attempt(&prepared, terms.deadline, way).await;
-            metrics::vendor_call_ended(&self.provider, &terms.route.action, start.elapsed());
+            meter.call_ended(&terms.route.action, start.elapsed());
             terms.pass.observed(sign(&attempted, terms.pass));
             let next = rung(&attempted, terms.route).filter(|(rung, _)| *rung != Rung::Limited || !was_limited);
             let heard = attempted.as_ref().map_or_else(|missed| missed.miss == Miss::Sent, |_| true);

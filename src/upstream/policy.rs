@@ -20,7 +20,7 @@ use crate::layer::{Exchange, Outbound};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::route::{Connection, Limits};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::ProviderMeter;
 
 /// The way to one provider. Cloning shares the gate and the pool.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct ProviderService {
 
 #[derive(Debug)]
 struct Lane {
-    provider: String,
+    meter: ProviderMeter,
     client: Result<UpstreamClient, Vec<String>>,
     /// Nothing where the client knows its fixed credentials itself.
     applier: Option<Applier>,
@@ -82,7 +82,7 @@ impl ProviderService {
         let way = Self {
             lane: Arc::new(Lane {
                 ladder: Ladder::new(provider, limits.in_flight, seed),
-                provider: provider.to_owned(),
+                meter: ProviderMeter::new(provider),
                 client,
                 applier,
             }),
@@ -110,7 +110,7 @@ impl ProviderService {
         let lane = &*self.lane;
         let client = lane.client.as_ref().map_err(|missing| not_configured(missing))?;
         let pass = self.gate.enter(&outbound).await?;
-        let _counted = metrics::vendor_call_begins(&lane.provider);
+        let _counted = lane.meter.call_begins();
         let (route, doubt) = (Arc::clone(&outbound.route), outbound.context.doubt.clone());
         let terms = Terms {
             route: &route,
@@ -118,7 +118,7 @@ impl ProviderService {
             doubt: &doubt,
             pass: &pass,
         };
-        let send = |request, applied| lane.ladder.run(client, request, applied, &terms);
+        let send = |request, applied| lane.ladder.run((client, &lane.meter), request, applied, &terms);
         let result = match &lane.applier {
             Some(applier) => applier.exchange(outbound, send).await,
             None => send(outbound.request, client.fixed()).await,

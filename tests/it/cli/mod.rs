@@ -62,6 +62,8 @@ fn what_was_not_meant_is_said_with_the_usage() {
         ),
         (&["serve", "--max-in-flight", "0"], "expected a number from 1 to 1000000"),
         (&["serve", "--max-connections", "0"], "expected a number from 1 to 1000000"),
+        (&["serve", "--workers", "0"], "expected a number from 1 to 1024"),
+        (&["demo", "--workers", "all"], "expected a number from 1 to 1024"),
         (&["serve", "--idle-timeout", "0s"], "expected more than no time"),
         (&["serve", "--body-timeout", "soon"], "expected a duration"),
         (&["serve", "--log-format", "xml"], "expected `auto`, `json` or `text`"),

@@ -1,0 +1,148 @@
+//! The steps of a scanner over a document: to the next byte that matters, over white space, over a name.
+//!
+//! **Shape.** A place is an offset in bytes; each step takes one and gives the next. All bytes that matter are ASCII, so a
+//! place is never within a character.
+//!
+//! **Invariants.** Each step looks at the bytes it passes and at one word behind them; nothing is allocated.
+
+use crate::codec::xml_chars::{NAME, NAME_START, NOT_ASCII, classes, split_name};
+
+/// The first place from `at` on that holds one of the bytes; the end of the text if there is none.
+#[inline]
+pub(crate) fn find<const N: usize>(text: &str, at: usize, bytes: [u8; N]) -> usize {
+    search(
+        text,
+        at,
+        |word| bytes.iter().fold(0, |found, byte| found | equal(word, *byte)),
+        |byte| bytes.contains(&byte),
+    )
+}
+
+/// The first place from `at` on in the value of an attribute that is not taken as it stands: the quote that ends it, a `<`,
+/// a reference or white space other than a blank.
+#[inline]
+pub(crate) fn find_in_value(text: &str, at: usize, quote: u8) -> usize {
+    search(
+        text,
+        at,
+        |word| equal(word, quote) | equal(word, b'<') | equal(word, b'&') | less(word, b' '),
+        |byte| byte == quote || matches!(byte, b'<' | b'&' | 0..b' '),
+    )
+}
+
+/// The first place from `at` on that holds no white space.
+#[inline]
+pub(crate) fn skip_space(text: &str, at: usize) -> usize {
+    skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
+/// The first place from `at` on that holds no white space which is text as it stands.
+#[inline]
+pub(crate) fn skip_layout(text: &str, at: usize) -> usize {
+    skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b'\n'))
+}
+
+/// The `Name` that starts at a place.
+#[inline]
+pub(crate) fn name_at(text: &str, at: usize) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let starts = bytes.get(at).is_some_and(|byte| classes(*byte) & NAME_START != 0);
+    let end = skip(text, at, |byte| classes(byte) & NAME != 0);
+    if bytes.get(end).is_some_and(|byte| classes(*byte) & NOT_ASCII != 0) {
+        return split_name(text.get(at..)?).map(|(name, _)| name);
+    }
+    if starts { text.get(at..end) } else { None }
+}
+
+#[inline]
+fn skip(text: &str, mut at: usize, is_passed: impl Fn(u8) -> bool) -> usize {
+    let bytes = text.as_bytes();
+    while bytes.get(at).is_some_and(|byte| is_passed(*byte)) {
+        at += 1;
+    }
+    at
+}
+
+/// Looks at eight bytes at once. `flags` marks those that are looked for by their highest bit; above the first one it may
+/// mark others as well.
+#[inline]
+fn search(text: &str, at: usize, flags: impl Fn(u64) -> u64, is_found: impl Fn(u8) -> bool) -> usize {
+    let (words, rest) = text.as_bytes().get(at..).unwrap_or_default().as_chunks::<8>();
+    let mut place = at;
+    for word in words {
+        let found = flags(u64::from_le_bytes(*word)) & HIGHEST;
+        if found != 0 {
+            return place + (found.trailing_zeros() / u8::BITS) as usize;
+        }
+        place += word.len();
+    }
+    place + rest.iter().position(|byte| is_found(*byte)).unwrap_or(rest.len())
+}
+
+/// Marks the bytes that equal one: its difference is zero, from which one cannot be taken without a borrow.
+#[inline]
+const fn equal(word: u64, byte: u8) -> u64 {
+    less(word ^ (LOWEST * byte as u64), 1)
+}
+
+/// Marks the bytes that are less than one below 128.
+#[inline]
+const fn less(word: u64, byte: u8) -> u64 {
+    word.wrapping_sub(LOWEST * byte as u64) & !word
+}
+
+/// One bit for each of eight bytes, the lowest and the highest.
+const LOWEST: u64 = u64::from_le_bytes([1; 8]);
+const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_end_where_they_should() {
+        for (text, name) in [
+            ("a>", Some("a")),
+            ("p:a b", Some("p:a")),
+            ("a-._1/", Some("a-._1")),
+            ("名前=", Some("名前")),
+            ("a名\u{B7}×", Some("a名\u{B7}")),
+            ("a×", Some("a")),
+            (":", Some(":")),
+            ("", None),
+            ("1a", None),
+            ("-", None),
+            (" a", None),
+            ("×", None),
+            ("1名", None),
+        ] {
+            assert_eq!(name_at(text, 0), name, "{text}");
+            assert_eq!(name_at(&format!("<{text}"), 1), name, "{text}");
+        }
+        assert_eq!(name_at("a", 1), None);
+        assert_eq!(name_at("a", 9), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+        #[test]
+        fn finds_what_a_look_at_each_byte_finds(text in "[a-c<&\\]\"'\r\n\t é名\u{10FFFF}]{0,40}", at in 0..48_usize) {
+            let first = |wanted: &dyn Fn(u8) -> bool| {
+                text.bytes().enumerate().position(|(place, byte)| place >= at && wanted(byte)).unwrap_or(text.len().max(at))
+            };
+            prop_assert_eq!(find(&text, at, [b'<', b'&', b']', b'\r']), first(&|byte| matches!(byte, b'<' | b'&' | b']' | b'\r')));
+            prop_assert_eq!(find(&text, at, [b'c']), first(&|byte| byte == b'c'));
+            prop_assert_eq!(find_in_value(&text, at, b'\''), first(&|byte| matches!(byte, b'\'' | b'<' | b'&' | 0..b' ')));
+            prop_assert_eq!(skip_space(&text, at), first(&|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n')));
+            prop_assert_eq!(skip_layout(&text, at), first(&|byte| !matches!(byte, b' ' | b'\t' | b'\n')));
+        }
+
+        #[test]
+        fn names_are_those_of_the_grammar(text in "[ab:1.<= é名×\u{B7}]{0,12}") {
+            prop_assert_eq!(name_at(&text, 0), split_name(&text).map(|(name, _)| name));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The clock on the wall, for what is written down: the time stamps of log lines, and the time in the ids of requests.
+//!
+//! **Shape**: `2026-11-21T14:52:19.123456Z`.
+//!
+//! **Invariants**: nothing is decided by this clock. A time stamp has always six decimals, so that lines sort as texts.
+
+use std::cell::Cell;
+
+use jiff::Timestamp;
+
+/// Now: milliseconds since 1970, and the nanoseconds beyond them.
+#[must_use]
+pub fn unix_time() -> (u64, u32) {
+    let (seconds, nanoseconds) = now();
+    (seconds * 1000 + u64::from(nanoseconds / 1_000_000), nanoseconds % 1_000_000)
+}
+
+/// Writes the time stamp of now (RFC 3339, UTC, microseconds).
+pub(super) fn write(text: &mut Vec<u8>) {
+    let (second, nanoseconds) = now();
+    let date = LAST.with(|last| {
+        let (known, date) = last.get();
+        if known == second {
+            return date;
+        }
+        let date = date_of(second);
+        last.set((second, date));
+        date
+    });
+    text.extend_from_slice(&date);
+    text.push(b'.');
+    let mut scale = 100_000;
+    let microseconds = nanoseconds / 1000;
+    while scale > 0 {
+        text.push(b'0' + u8::try_from(microseconds / scale % 10).unwrap_or(0));
+        scale /= 10;
+    }
+    text.push(b'Z');
+}
+
+fn now() -> (u64, u32) {
+    let now = Timestamp::now();
+    // A clock before 1970 is wrong in any case.
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    (seconds, u32::try_from(now.subsec_nanosecond()).unwrap_or(0))
+}
+
+/// `2026-11-21T14:52:19`: worked out once a second.
+fn date_of(second: u64) -> [u8; DATE_BYTES] {
+    let text = i64::try_from(second)
+        .ok()
+        .and_then(|second| Timestamp::from_second(second).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string();
+    text.as_bytes()
+        .get(..DATE_BYTES)
+        .and_then(|date| date.try_into().ok())
+        .unwrap_or(*b"1970-01-01T00:00:00")
+}
+
+thread_local! {
+    /// The last second that was written on this thread.
+    static LAST: Cell<(u64, [u8; DATE_BYTES])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
+}
+
+/// Up to the year 9999.
+const DATE_BYTES: usize = 19;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_what_the_time_is() {
+        for _ in 0..3 {
+            let before = Timestamp::now();
+            let mut text = Vec::new();
+            write(&mut text);
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(text.len(), "2026-11-21T14:52:19.123456Z".len(), "{text}");
+            let written: Timestamp = text.parse().unwrap();
+            let cut = |time: Timestamp| time.as_microsecond();
+            assert!((cut(before)..=cut(Timestamp::now())).contains(&cut(written)), "{text}, {before}");
+        }
+    }
+
+    #[test]
+    fn seconds_have_their_dates() {
+        for (second, date) in [
+            (0, "1970-01-01T00:00:00"),
+            (951_782_399, "2000-02-28T23:59:59"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (4_102_444_799, "2099-12-31T23:59:59"),
+        ] {
+            assert_eq!(date_of(second), date.as_bytes(), "{second}");
+        }
+    }
+}
