@@ -83,7 +83,7 @@ async fn play(events: &[Event]) -> Result<(), TestCaseError> {
             }
             Event::Finish(call, reason) => {
                 if let Some(claim) = claims[call].take() {
-                    claim.settle(kept(reason)).await;
+                    claim.settle(kept(reason), true).await;
                 }
             }
             Event::Look(call) => {

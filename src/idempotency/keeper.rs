@@ -173,10 +173,11 @@ impl Claim {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// The call was answered like this.
-    pub async fn settle(&self, kept: Kept) -> Settled {
+    /// The call was answered like this. `heard` is whether the vendor may have heard of it: what was about to be sent may provably
+    /// never have left.
+    pub async fn settle(&self, kept: Kept, heard: bool) -> Settled {
         let Place { keeper, name, ticket } = &self.place;
-        let (step, settled) = match Disposal::of(&kept, self.has_sent()) {
+        let (step, settled) = match Disposal::of(&kept, heard && self.has_sent()) {
             Disposal::Keep => (keeper.records.finish(*name, *ticket, kept), Settled::Kept),
             Disposal::Release => (keeper.records.forget(*name, *ticket), Settled::Released),
         };
@@ -221,11 +222,11 @@ impl Doubt {
 impl Disposal {
     /// Successes and whatever may have acted are said again. A refusal is kept if the vendor heard of the call; where the table of
     /// reasons says that the same call may be sent again, its key is part of that.
-    fn of(kept: &Kept, sent: bool) -> Self {
+    fn of(kept: &Kept, heard: bool) -> Self {
         let retryable = kept.reason.is_some_and(|reason| reason.facts().retryable);
         match kept.outcome {
             Outcome::Accepted | Outcome::Done | Outcome::Unknown => Self::Keep,
-            Outcome::NotDone if sent && !retryable => Self::Keep,
+            Outcome::NotDone if heard && !retryable => Self::Keep,
             Outcome::NotDone => Self::Release,
         }
     }

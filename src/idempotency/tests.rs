@@ -102,7 +102,7 @@ async fn the_first_answer_is_said_again_until_the_retention_is_over() {
         outcome: Outcome::Accepted,
         reason: None,
     };
-    assert_eq!(claim.settle(answer.clone()).await, Settled::Kept);
+    assert_eq!(claim.settle(answer.clone(), true).await, Settled::Kept);
     assert_eq!(replay(begin(&keeper, "k").await), answer);
     advance(RETENTION - Duration::from_millis(1)).await;
     assert_eq!(replay(begin(&keeper, "k").await), answer);
@@ -119,7 +119,7 @@ async fn a_key_belongs_to_its_caller_and_its_request() {
         .begin(&scope(None), &key("k"), fingerprint("/tasks/acme/16:stop"), LEASE)
         .await;
     assert_eq!(refused(other_path), Reason::IdempotencyKeyReused, "while the first is under way");
-    claim.settle(kept(None)).await;
+    claim.settle(kept(None), true).await;
     let other_path = keeper
         .begin(&scope(None), &key("k"), fingerprint("/tasks/acme/16:stop"), LEASE)
         .await;
@@ -141,7 +141,7 @@ async fn what_was_never_sent_leaves_the_key_free() {
         Reason::TaskNotFound,
     ] {
         let claim = fresh(begin(&keeper, "k").await);
-        assert_eq!(claim.settle(kept(Some(reason))).await, Settled::Released, "{reason:?}");
+        assert_eq!(claim.settle(kept(Some(reason)), true).await, Settled::Released, "{reason:?}");
     }
     // An instance that dies before it sends: the lease ends, and that is all.
     let died = fresh(begin(&keeper, "k").await);
@@ -150,9 +150,9 @@ async fn what_was_never_sent_leaves_the_key_free() {
     // Had it only been slow, it may not send any more, and changes nothing.
     let error = died.sending().await.unwrap_err();
     assert_eq!((error.reason, died.has_sent()), (Reason::IdempotencyUnavailable, false));
-    assert_eq!(died.settle(kept(Some(error.reason))).await, Settled::Unrecorded);
+    assert_eq!(died.settle(kept(Some(error.reason)), true).await, Settled::Unrecorded);
     next.sending().await.unwrap();
-    next.settle(kept(None)).await;
+    next.settle(kept(None), true).await;
     replay(begin(&keeper, "k").await);
     assert_eq!(keeper.census().unwrap().records, 1);
 }
@@ -170,22 +170,22 @@ async fn a_refusal_of_the_vendor_is_kept_unless_it_may_be_tried_again() {
     ] {
         let claim = fresh(begin(&keeper, reason.code()).await);
         claim.sending().await.unwrap();
-        assert_eq!(claim.settle(kept(Some(reason))).await, settled, "{reason:?}");
+        assert_eq!(claim.settle(kept(Some(reason)), true).await, settled, "{reason:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_what_did_nothing_is_released() {
     for reason in Reason::ALL {
-        for sent in [false, true] {
+        for (sent, heard) in [(false, true), (true, true), (true, false)] {
             let keeper = memory();
             let claim = fresh(begin(&keeper, "k").await);
             if sent {
                 claim.sending().await.unwrap();
             }
             let facts = reason.facts();
-            let released = claim.settle(kept(Some(reason))).await == Settled::Released;
-            let expected = facts.outcome == Outcome::NotDone && (!sent || facts.retryable);
+            let released = claim.settle(kept(Some(reason)), heard).await == Settled::Released;
+            let expected = facts.outcome == Outcome::NotDone && (!sent || !heard || facts.retryable);
             assert_eq!(released, expected, "{} {sent}", facts.code);
         }
     }
@@ -205,7 +205,7 @@ async fn what_nobody_heard_of_stays_unknown() {
         advance(RETENTION / 4).await;
     }
     // A late word of the first is as good as an early one.
-    assert_eq!(died.settle(kept(None)).await, Settled::Kept);
+    assert_eq!(died.settle(kept(None), true).await, Settled::Kept);
     assert_eq!(replay(begin(&keeper, "k").await), kept(None));
 }
 
@@ -230,7 +230,7 @@ async fn a_look_may_say_what_nobody_knew() {
     };
     let claim = fresh(begin(&keeper, "k").await);
     claim.sending().await.unwrap();
-    claim.settle(lost.clone()).await;
+    claim.settle(lost.clone(), true).await;
     // The look says nothing, or nothing new: the first answer again.
     for nothing in [None, Some(kept(Some(Reason::BadVendorResponse)))] {
         let doubt = doubtful(begin(&keeper, "k").await);
@@ -327,7 +327,7 @@ async fn a_store_that_does_not_answer_fails_closed() {
     let claim = fresh(begin(&keeper, "l").await);
     claim.sending().await.unwrap();
     store.hangs.store(true, Ordering::Relaxed);
-    assert_eq!(claim.settle(kept(None)).await, Settled::Unrecorded);
+    assert_eq!(claim.settle(kept(None), true).await, Settled::Unrecorded);
     store.hangs.store(false, Ordering::Relaxed);
     assert_eq!(refused(begin(&keeper, "l").await), Reason::IdempotencyKeyInUse);
     advance(LEASE * 2).await;
@@ -351,7 +351,7 @@ async fn answered(keeper: &Keeper, name: &str, body: usize, outcome: Outcome) {
         outcome,
         ..kept(None)
     };
-    assert_eq!(claim.settle(answer).await, Settled::Kept);
+    assert_eq!(claim.settle(answer, true).await, Settled::Kept);
 }
 
 #[tokio::test(start_paused = true)]
@@ -394,7 +394,9 @@ async fn bytes_are_bounded_and_given_back() {
     advance(RETENTION * 2).await;
     assert_eq!(keeper.census().map(|census| (census.records, census.bytes)), Some((0, 0)));
     // Released ones leave nothing either.
-    fresh(begin(&keeper, "k").await).settle(kept(Some(Reason::InvalidRequest))).await;
+    fresh(begin(&keeper, "k").await)
+        .settle(kept(Some(Reason::InvalidRequest)), true)
+        .await;
     assert_eq!(keeper.census().map(|census| (census.records, census.bytes)), Some((0, 0)));
 }
 

@@ -4,7 +4,7 @@
 //!
 //! **Invariants**: a token is all there is of an operation: nothing is kept, so any instance with one of the keys can answer for it,
 //! and a restart loses none. Who has no key learns nothing from it but its length class, and can neither make nor change one.
-//! The caller's `reason` and credentials are in no token.
+//! The caller's `reason` and credentials are in no token: where they go on to the vendor, who asks sends their own.
 //!
 //! **Source**: AIP-151 (long-running operations).
 
@@ -34,8 +34,8 @@ pub struct Operation {
     pub job: Option<String>,
     /// Of the canonical request what says where the task is and how it was acted on; only the members of [`CARRIED`] travel.
     pub body: Map<String, Value>,
-    /// Headers with the caller's own credentials: who asks has to send them again, as no token holds their values.
-    pub said_again: Vec<String>,
+    /// The vendor's HTTP status when it took it.
+    pub vendor_status: u16,
     /// When the vendor took it, to the second.
     pub accepted_at: Timestamp,
     /// From when on the token opens nothing, to the second.

@@ -1,6 +1,6 @@
 //! What a token holds, as bytes: a JSON array without names, filled up to a length class.
 //!
-//! **Shape**: `["prime","15","stop",null,{"scope":{}},[],1763737200,86400]` and blanks up to a multiple of [`CLASS`] bytes.
+//! **Shape**: `["prime","15","stop",null,{"scope":{}},200,1763737200,86400]` and blanks up to a multiple of [`CLASS`] bytes.
 //!
 //! **Invariants**: what is encoded is decoded to the same operation, the members that do not travel aside. The version of the token
 //! is the version of this array.
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{CARRIED, Operation};
 
 /// The array that is decoded.
-type Payload = (String, String, String, Option<String>, Map<String, Value>, Vec<String>, i64, u32);
+type Payload = (String, String, String, Option<String>, Map<String, Value>, u16, i64, u32);
 
 /// The bytes of an operation, a multiple of [`CLASS`]; nothing where its times are no times of an operation.
 pub(super) fn encode(operation: &Operation) -> Option<Vec<u8>> {
@@ -26,7 +26,7 @@ pub(super) fn encode(operation: &Operation) -> Option<Vec<u8>> {
         &operation.action,
         &operation.job,
         carried,
-        &operation.said_again,
+        operation.vendor_status,
         operation.accepted_at.as_second(),
         u32::try_from(lifetime.as_secs()).ok()?,
     );
@@ -38,7 +38,7 @@ pub(super) fn encode(operation: &Operation) -> Option<Vec<u8>> {
 
 /// The operation of these bytes; nothing where they are none.
 pub(super) fn decode(bytes: &[u8]) -> Option<Operation> {
-    let (provider, id, action, job, body, said_again, accepted, lifetime): Payload = serde_json::from_slice(bytes).ok()?;
+    let (provider, id, action, job, body, vendor_status, accepted, lifetime): Payload = serde_json::from_slice(bytes).ok()?;
     let accepted_at = Timestamp::from_second(accepted).ok()?;
     let expires_at = accepted_at.checked_add(SignedDuration::from_secs(lifetime.into())).ok()?;
     Some(Operation {
@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Operation> {
         action,
         job,
         body,
-        said_again,
+        vendor_status,
         accepted_at,
         expires_at,
     })

@@ -374,6 +374,69 @@ pub fn look_begins(provider: &str, purpose: Purpose) {
     counter!(Metric::Looks.name(), "provider" => provider.to_owned(), "purpose" => purpose.as_str()).increment(1);
 }
 
+/// What became of a request with an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyResult {
+    /// The first call is under way.
+    InUse,
+    /// It was the first, and its answer is kept.
+    Kept,
+    /// A look has found out what the first call came to.
+    Reconciled,
+    /// It was the first and did nothing: the key is free.
+    Released,
+    /// The answer of the first call was said again.
+    Replayed,
+    /// The key was given for another request.
+    Reused,
+    /// The key could not be kept; nothing was done.
+    Unavailable,
+    /// Nobody knows what the first call came to.
+    Unknown,
+    /// It was the first, and its answer could not be recorded.
+    Unrecorded,
+}
+
+impl KeyResult {
+    /// That of a key which was refused for this reason.
+    #[must_use]
+    pub fn of_refusal(reason: Reason) -> Self {
+        match reason {
+            Reason::IdempotencyKeyInUse => Self::InUse,
+            Reason::IdempotencyKeyReused => Self::Reused,
+            _ => Self::Unavailable,
+        }
+    }
+
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Kept => "kept",
+            Self::Reconciled => "reconciled",
+            Self::Released => "released",
+            Self::Replayed => "replayed",
+            Self::Reused => "reused",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+            Self::Unrecorded => "unrecorded",
+        }
+    }
+}
+
+/// A request came with an idempotency key.
+pub fn key_met(result: KeyResult) {
+    counter!(Metric::IdempotencyKeys.name(), "result" => result.as_str()).increment(1);
+}
+
+/// How full the store of idempotency keys is, and how many were given up before their time since it began.
+pub fn keys_kept(records: usize, bytes: usize, evicted: u64) {
+    gauge!(Metric::IdempotencyRecords.name()).set(records as f64);
+    gauge!(Metric::IdempotencyBytes.name()).set(bytes as f64);
+    counter!(Metric::IdempotencyEvicted.name()).absolute(evicted);
+}
+
 /// The server refused something before any stage saw it.
 pub fn http_refused(reason: Reason) {
     counter!(Metric::HttpRefused.name(), "reason" => reason.code()).increment(1);
