@@ -35,6 +35,7 @@ use tower::Service;
 use crate::admin::{self, Admin};
 use crate::layer::BoxFuture;
 use crate::layer::dispatch::Dispatch;
+use crate::operation::OperationKeys;
 use crate::route::RouteTable;
 use crate::server::{self, ServerLimits, Shutdown};
 use crate::stack::{Frame, Gateway, StackLimits};
@@ -126,6 +127,8 @@ pub struct RunningGateway {
     current: Arc<ArcSwap<Current>>,
     last_reload: LastReload,
     frame: Frame,
+    /// Has the frame other keys than the stack that runs?
+    rekeyed: bool,
     via: String,
     /// One for each configuration before, cancelled when its last call is over.
     older: Vec<CancellationToken>,
@@ -285,6 +288,7 @@ impl RunningGateway {
             current,
             last_reload,
             frame,
+            rekeyed: false,
             via,
             older: Vec::new(),
             retiring: JoinSet::new(),
@@ -317,7 +321,7 @@ impl RunningGateway {
         let (next, changed) =
             Current::new(table, hash, (&self.frame, &self.via), Some(&before)).inspect_err(|_| self.note(&Reload::Failed))?;
         metrics::config_runs(&next.hash, Some(&before.hash));
-        if changed.is_empty() && next.hash == before.hash {
+        if changed.is_empty() && next.hash == before.hash && !std::mem::take(&mut self.rekeyed) {
             self.note(&Reload::Unchanged);
             return Ok(Reload::Unchanged);
         }
@@ -336,6 +340,11 @@ impl RunningGateway {
         let reload = Reload::Applied(changed);
         self.note(&reload);
         Ok(reload)
+    }
+
+    /// Names operations with these keys from the next configuration on. What was named with one of them is still answered for.
+    pub fn rekey(&mut self, keys: Arc<OperationKeys>) {
+        self.rekeyed |= self.frame.rekey(keys);
     }
 
     /// Notes that another configuration has faults, and that the one that runs goes on.

@@ -27,7 +27,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::Service;
 
-use crate::idempotency::{Keeper, Memory, MemoryLimits};
+use crate::idempotency::{Keeper, Memory, MemoryLimits, Records};
 use crate::layer::admit::{Admit, AdmitLimits};
 use crate::layer::fork::Fork;
 use crate::layer::hub::{Hub, Pace};
@@ -42,6 +42,7 @@ use crate::layer::translate::Translate;
 use crate::layer::validate::Validate;
 use crate::layer::{BoxFuture, Exchange, Outbound, Stage};
 use crate::model::error::GatewayError;
+use crate::operation::OperationKeys;
 use crate::route::RouteTable;
 
 /// The whole gateway as one service: never fails, always ready; clones share all of it.
@@ -145,12 +146,25 @@ impl Frame {
     /// Once per process.
     #[must_use]
     pub fn new(limits: StackLimits) -> Self {
+        let records = Arc::new(Memory::new(limits.idempotency));
+        Self::with_records(limits, records)
+    }
+
+    /// With idempotency keys in this store, which may be one for several instances; its limits are its own.
+    #[must_use]
+    pub fn with_records(limits: StackLimits, records: Arc<dyn Records>) -> Self {
         Self {
             room: Arc::new(Room::new(limits.in_flight)),
             hub: Arc::new(Hub::new(limits.pace)),
-            keeper: Keeper::new(Arc::new(Memory::new(limits.idempotency))),
+            keeper: Keeper::new(records),
             limits,
         }
+    }
+
+    /// Names operations with these keys in every stack that is built from now on. Are they others than before?
+    pub fn rekey(&mut self, keys: Arc<OperationKeys>) -> bool {
+        let before = self.limits.operations.keys.replace(Arc::clone(&keys));
+        before.is_none_or(|before| *before != *keys)
     }
 
     /// Builds the stack of one table over its ways to the vendors.

@@ -273,11 +273,12 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(60 * 60))),
         _ => Err(DURATION_RULE.to_owned()),
     }
 }
 
-const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s` or `2m`";
+const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s`, `2m` or `24h`";
 
 const AFTER_HELP: &str = "\
 Try it, nothing to configure:

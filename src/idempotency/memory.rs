@@ -74,8 +74,9 @@ impl Memory {
     /// An empty one.
     #[must_use]
     pub fn new(limits: MemoryLimits) -> Self {
+        let at_least = limits.at_least.min(limits.retention);
         Self {
-            limits,
+            limits: MemoryLimits { at_least, ..limits },
             began: Instant::now(),
             shelf: Mutex::default(),
         }

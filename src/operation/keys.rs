@@ -202,6 +202,14 @@ impl Key {
     }
 }
 
+impl PartialEq for OperationKeys {
+    /// The same keys in the same order, as their ids tell.
+    fn eq(&self, other: &Self) -> bool {
+        let ids = |keys: &Self| keys.others.iter().map(|key| key.id).collect::<Vec<_>>();
+        (self.sealing.id, ids(self)) == (other.sealing.id, ids(other))
+    }
+}
+
 impl fmt::Debug for OperationKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OperationKeys")

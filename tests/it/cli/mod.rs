@@ -58,7 +58,7 @@ fn what_was_not_meant_is_said_with_the_usage() {
         (&["serve", "--listen", "here"], "--listen <ADDRESS>"),
         (
             &["serve", "--deadline", "soon"],
-            "expected a duration such as `250ms`, `10s` or `2m`",
+            "expected a duration such as `250ms`, `10s`, `2m` or `24h`",
         ),
         (&["serve", "--max-in-flight", "0"], "expected a number from 1 to 1000000"),
         (&["serve", "--max-connections", "0"], "expected a number from 1 to 1000000"),
