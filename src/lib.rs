@@ -7,6 +7,7 @@
 //! observe   http::Request          -> + id and deadline     way back: one log line, metrics, http::Response
 //! rescue    Result                 -> Spoken                errors, foreign errors and panics get our voice
 //! admit     http::Request          -> TaskCall              path, codec::json
+//! keep      an idempotency key     -> once                  idempotency
 //! resolve   TaskCall               -> RoutedCall            route
 //! validate  RoutedCall             -> ValidCall             schema
 //! translate ValidCall              -> Outbound              mapping::request, codec

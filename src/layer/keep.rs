@@ -17,7 +17,8 @@ use crate::idempotency::{Doubt, Entry, Fingerprint, IDEMPOTENCY_REPLAYED, Keeper
 use crate::model::call::{Asked, Resumed, TaskCall};
 use crate::model::error::GatewayError;
 use crate::route::RouteTable;
-use crate::telemetry::metrics::{self, KeyResult};
+use crate::telemetry::metrics;
+use crate::telemetry::metrics::KeyResult;
 
 /// The stage.
 #[derive(Debug)]

@@ -149,6 +149,7 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
         "Timestamp::now",
         &[
             "src/gateway.rs",
+            "src/layer/resume.rs",
             "src/simulate/",
             "src/telemetry/metrics.rs",
             "src/telemetry/stamp.rs",
