@@ -150,7 +150,7 @@ impl ReplyRules {
         if header(reply, CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Decoded::Unreadable("the body has a content coding that was not asked for".to_owned());
         }
-        if header(reply, CONTENT_TYPE).is_some_and(|kind| is_page(kind)) {
+        if header(reply, CONTENT_TYPE).is_some_and(is_page) {
             return Decoded::Unreadable("the body is an HTML page".to_owned());
         }
         let read = match &self.body {
@@ -183,13 +183,7 @@ impl Told<'_> {
 
     /// What the vendor said, in case that it is a fault.
     pub(super) fn fault(&self) -> VendorFault {
-        let faults = &self.rules.faults;
-        VendorFault {
-            status: self.status(),
-            code: faults.code(self.bindings),
-            message: faults.message(self.bindings),
-            request_id: faults.request_id(self.bindings),
-        }
+        self.rules.faults.fault(self.status(), self.bindings)
     }
 
     fn bad(&self, detail: &str) -> GatewayError {
@@ -388,8 +382,9 @@ impl Items {
             return Ok(Vec::new());
         };
         let mut found = Vec::new();
+        let mut bindings = bindings.over_items("item");
         for item in list.as_array().ok_or(())? {
-            let bindings = bindings.clone().with("item", item);
+            bindings.set_item(item);
             if self.id.text(&bindings).map_err(drop)?.ok_or(())? == id {
                 let message = self.message.as_ref().and_then(|message| message.text(&bindings).ok().flatten());
                 found.push(message.and_then(|message| clean(&message, MAX_TEXT_CHARS)));
