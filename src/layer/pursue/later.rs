@@ -133,3 +133,72 @@ fn is_for_who_asks(error: &GatewayError) -> bool {
 
 /// Vendors show within seconds what they have taken; a failure that is still shown then is the action's.
 const SETTLING: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::look::Sighting;
+
+    fn sighting(state: TaskState) -> Glimpse {
+        Ok(Sighting {
+            state,
+            raw_state: None,
+            name: None,
+            created_at: None,
+            updated_at: None,
+            vendor_status: 200,
+            vendor_request_id: None,
+            item: serde_json::Value::Null,
+        })
+    }
+
+    /// What is told of a stop: `done`, `accepted` or the reason why not.
+    #[track_caller]
+    fn check(glimpse: Glimpse, is_settled: bool, expected: &str) {
+        let settles = Settles {
+            done: vec![TaskState::Stopped, TaskState::Succeeded],
+            failed: vec![TaskState::Failed],
+            failed_when: None,
+        };
+        let shown = format!("{glimpse:?} {is_settled}");
+        let word = match told(&settles, glimpse, accepted(202), is_settled) {
+            Ok(answer) => answer.success.outcome().as_str(),
+            Err(error) => error.reason.code(),
+        };
+        assert_eq!(word, expected, "{shown}");
+    }
+
+    #[test]
+    fn accepted_stays_accepted_until_the_vendor_says_otherwise() {
+        for is_settled in [false, true] {
+            check(sighting(TaskState::Stopped), is_settled, "done");
+            check(sighting(TaskState::Succeeded), is_settled, "done");
+            check(sighting(TaskState::Stopping), is_settled, "accepted");
+            check(sighting(TaskState::Running), is_settled, "accepted");
+            check(sighting(TaskState::Unknown), is_settled, "accepted");
+            for reason in Reason::ALL {
+                let expected = match reason {
+                    // Whoever asks has to do something about it.
+                    Reason::MappingFailed | Reason::Unauthenticated => reason.code(),
+                    _ => "accepted",
+                };
+                check(Err(GatewayError::new(reason, "as the test says")), is_settled, expected);
+            }
+        }
+        check(sighting(TaskState::Failed), false, "accepted");
+        check(sighting(TaskState::Failed), true, "ACTION_FAILED");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_said() {
+        let settles = Settles {
+            done: vec![TaskState::Stopped],
+            failed: Vec::new(),
+            failed_when: None,
+        };
+        let lost = GatewayError::new(Reason::TaskNotFound, "the vendor does not know a task with this id");
+        let answer = told(&settles, Err(lost), accepted(202), true).unwrap();
+        let message = "what became of it cannot be seen for now: the vendor does not know a task with this id";
+        assert_eq!((answer.message.as_deref(), answer.vendor_status, answer.state), (Some(message), 202, TaskState::Unknown));
+    }
+}
