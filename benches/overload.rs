@@ -1,4 +1,4 @@
-//! What becomes of the calls that are served when many more come: `cargo bench --bench overload`, a minute and a half.
+//! What becomes of the calls that are served when many more come: `cargo bench --bench overload`, two minutes.
 //!
 //! The gateway is a process of its own; vendor and callers are in this one, all on loopback. Of each scene the most that callers who wait
 //! for their answers get is found, the peak; then calls come at fixed moments, whatever becomes of the earlier ones: as many as the peak,
@@ -47,16 +47,19 @@ struct Scene {
     limits: &'static str,
     /// How long the vendor takes.
     vendor: Duration,
+    /// How large its answer is, in bytes: to be read, checked against a schema and dropped.
+    page: usize,
     /// Callers on the way to the peak.
     ramp: &'static [usize],
 }
 
-const SCENES: [Scene; 4] = [
+const SCENES: [Scene; 5] = [
     Scene {
         name: "places of the gateway: 8, vendor 20 ms",
         flags: &["--max-in-flight", "8"],
         limits: "{ in_flight: 64 }",
         vendor: Duration::from_millis(20),
+        page: SMALL,
         ramp: &[4, 8, 12],
     },
     Scene {
@@ -64,6 +67,7 @@ const SCENES: [Scene; 4] = [
         flags: &[],
         limits: "{ in_flight: 8, queue: { length: 8 } }",
         vendor: Duration::from_millis(20),
+        page: SMALL,
         ramp: &[8, 12, 16],
     },
     Scene {
@@ -71,6 +75,7 @@ const SCENES: [Scene; 4] = [
         flags: &[],
         limits: "{}",
         vendor: Duration::ZERO,
+        page: SMALL,
         ramp: &[4, 16, 32],
     },
     Scene {
@@ -78,9 +83,22 @@ const SCENES: [Scene; 4] = [
         flags: &["--max-in-flight", "32"],
         limits: "{ in_flight: 32 }",
         vendor: Duration::ZERO,
+        page: SMALL,
         ramp: &[4, 16, 32],
     },
+    // The only one in which callers cost so much less than calls that ten times as many as can be served come in truth.
+    Scene {
+        name: "processor: answers of 256 KiB, vendor at once",
+        flags: &[],
+        limits: "{}",
+        vendor: Duration::ZERO,
+        page: 256 * 1024,
+        ramp: &[2, 4, 8],
+    },
 ];
+
+/// An answer in bytes, where its size is of no matter.
+const SMALL: usize = 15;
 
 /// The rates, in peaks.
 const STEPS: [(&str, u32); 4] = [("1x", 1), ("3x", 3), ("10x", 10), ("1x again", 1)];
@@ -157,7 +175,7 @@ impl Found {
 
 async fn measure(scene: &Scene, under: &str) -> Result<String, Failure> {
     let mut tasks = JoinSet::new();
-    let vendor = vendor(&mut tasks, scene.vendor).await?;
+    let vendor = vendor(&mut tasks, scene).await?;
     let mut gateway = Gateway::start(scene, under, vendor).await?;
     // The first calls of a process are slower than any that follow.
     closed(gateway.address, 4, Duration::from_millis(500)).await?;
@@ -339,20 +357,31 @@ async fn message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Option<
     }
 }
 
-/// A vendor on a free port that takes this long for an answer.
-async fn vendor(tasks: &mut JoinSet<()>, takes: Duration) -> Result<SocketAddr, Failure> {
+/// The vendor of a scene on a free port.
+async fn vendor(tasks: &mut JoinSet<()>, scene: &Scene) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
+    let takes = scene.vendor;
+    let records = scene.page.saturating_sub(SMALL) / RECORD.len();
+    let page = match records {
+        0 => r#"{"state":"end"}"#.to_owned(),
+        _ => format!(r#"{{"state":"end","records":[{}0]}}"#, RECORD.repeat(records)),
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        page.len()
+    );
+    let answer: Arc<str> = format!("{head}{page}").into();
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = Arc::clone(&answer);
             connections.spawn(async move {
                 let mut buffer = Vec::with_capacity(2048);
                 while let Ok(Some(_)) = message(&mut stream, &mut buffer).await {
                     if !takes.is_zero() {
                         sleep(takes).await;
                     }
-                    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{\"state\":\"end\"}";
                     if stream.write_all(answer.as_bytes()).await.is_err() {
                         return;
                     }
@@ -489,6 +518,8 @@ fn at(times: &[u64], share: f64) -> f64 {
     time / 1000.0
 }
 
+/// One of many in a large answer.
+const RECORD: &str = r#"{"id":"1dcddab3-7d79-4a56-9e67-4aa0962b98ad","name":"capture","status":2,"size":1048576},"#;
 /// As everyday calls are: with a short body.
 const REQUEST: &str = concat!(
     "POST /tasks/busy/1:stop HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\ncontent-length: 24\r\n\r\n",
