@@ -403,7 +403,8 @@ mod tests {
     fn durations() {
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for text in ["", "10", "s", "1h", "-1s", "1.5s"] {
+        assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
+        for text in ["", "10", "s", "1d", "-1s", "1.5s"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

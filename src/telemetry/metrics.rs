@@ -538,6 +538,9 @@ mod tests {
             log_lines_lost(7);
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
+            key_met(KeyResult::of_refusal(Reason::IdempotencyKeyReused));
+            key_met(KeyResult::Replayed);
+            keys_kept(3, 4096, 2);
             look_begins("cheese", Purpose::Follow);
             vendor_retried("cheese", Rung::Stale);
             vendor_retry_withheld("cheese", Rung::Unsent);
@@ -564,6 +567,11 @@ mod tests {
             "taskgate_log_lines_lost_total 7",
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
+            r#"taskgate_idempotency_keys_total{result="reused"} 1"#,
+            r#"taskgate_idempotency_keys_total{result="replayed"} 1"#,
+            "taskgate_idempotency_records 3",
+            "taskgate_idempotency_bytes 4096",
+            "taskgate_idempotency_evicted_total 2",
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,
             r#"taskgate_vendor_retries_total{provider="cheese",why="stale"} 1"#,
             r#"taskgate_vendor_retries_withheld_total{provider="cheese",why="unsent"} 1"#,

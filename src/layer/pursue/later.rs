@@ -199,6 +199,9 @@ mod tests {
         let lost = GatewayError::new(Reason::TaskNotFound, "the vendor does not know a task with this id");
         let answer = told(&settles, Err(lost), accepted(202), true).unwrap();
         let message = "what became of it cannot be seen for now: the vendor does not know a task with this id";
-        assert_eq!((answer.message.as_deref(), answer.vendor_status, answer.state), (Some(message), 202, TaskState::Unknown));
+        assert_eq!(
+            (answer.message.as_deref(), answer.vendor_status, answer.state),
+            (Some(message), 202, TaskState::Unknown)
+        );
     }
 }
