@@ -160,6 +160,7 @@ fn task_call(args: &ExplainArgs, body: Map<String, Value>, mut query: Vec<(Strin
         body,
         query,
         wait: None,
+        resumed: None,
     }
 }
 

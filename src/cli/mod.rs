@@ -303,11 +303,12 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(60 * 60))),
         _ => Err(DURATION_RULE.to_owned()),
     }
 }
 
-const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s` or `2m`";
+const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s`, `2m` or `24h`";
 
 const AFTER_HELP: &str = "\
 Try it, nothing to configure:
@@ -415,7 +416,8 @@ mod tests {
     fn durations() {
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for text in ["", "10", "s", "1h", "-1s", "1.5s"] {
+        assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
+        for text in ["", "10", "s", "1d", "-1s", "1.5s"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -88,7 +88,14 @@ impl Reloader {
 
 fn put_to_work(gateway: &mut RunningGateway, compiled: Result<Compiled, String>, why: &str) {
     match compiled {
-        Ok(Compiled { table, hash }) => {
+        Ok(Compiled {
+            table,
+            hash,
+            operation_keys,
+        }) => {
+            if let Some(keys) = operation_keys {
+                gateway.rekey(keys);
+            }
             let unconfigured = table.providers.values().filter(|provider| provider.connection.is_err());
             let not_configured = unconfigured.map(|provider| provider.name.as_str()).collect::<Vec<_>>().join(" ");
             match gateway.replace(Arc::clone(&table), hash.clone()) {

@@ -19,6 +19,7 @@ use super::environment::Environment;
 use super::file::{self, File, Words};
 use super::files::FileSet;
 use super::names::Names;
+use super::operation::operation_keys;
 use super::place::{Path, Spanned};
 use super::schemas::Schemas;
 use super::sources::Sources;
@@ -31,6 +32,7 @@ use crate::mapping::fault::{CodeFamily, FaultRule, FaultTable, StatusPattern};
 use crate::mapping::template::Placeholder;
 use crate::model::answer::TaskState;
 use crate::model::reason::Reason;
+use crate::operation::OperationKeys;
 use crate::route::{IdKind, IdRule, Provider, RouteTable};
 use crate::schema::Schema;
 
@@ -42,6 +44,8 @@ pub struct Compiled {
     /// A hash over all files that were read and all values that are no secret, 16 hex digits: two instances with the same one run
     /// the same routes against the same vendors. Of secrets it knows whether they are set.
     pub hash: String,
+    /// What seals and opens the tokens of operations, where the environment gives keys for it.
+    pub operation_keys: Option<Arc<OperationKeys>>,
 }
 
 impl Compiled {
@@ -75,11 +79,13 @@ pub fn compile(sources: &Sources, routes: &str, environment: &Environment) -> Re
     let mut faults = Diagnostics::default();
     let variables = Variables::new(environment, sources);
     let table = read(sources, routes, &variables, &mut files, &mut faults);
+    let operation_keys = operation_keys(&variables, &mut faults);
     variables.tell(&mut faults);
     match table {
         Some(table) if faults.is_empty() => Ok(Compiled {
             table: Arc::new(table),
             hash: hash(&files, &variables),
+            operation_keys,
         }),
         _ => Err(Box::new(Rejected { faults, files })),
     }

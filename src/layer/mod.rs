@@ -15,9 +15,10 @@ use http::HeaderMap;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::idempotency::{Claim, IdempotencyKey};
 use crate::mapping::request::CallValues;
 use crate::model::answer::{Answer, Outcome};
-use crate::model::call::{TaskCall, UpstreamReply, UpstreamRequest};
+use crate::model::call::{Asked, Resumed, TaskCall, UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
 use crate::route::{Provider, Route};
 use crate::telemetry::metrics::RequestMeter;
@@ -27,6 +28,7 @@ pub mod dispatch;
 pub mod errand;
 pub mod fork;
 pub mod hub;
+pub mod keep;
 pub mod observe;
 pub mod page;
 pub mod prefer;
@@ -34,6 +36,7 @@ pub mod pursue;
 pub mod request_id;
 pub mod rescue;
 pub mod resolve;
+pub mod resume;
 pub mod shed;
 pub mod translate;
 pub mod validate;
@@ -63,6 +66,26 @@ pub struct CallContext {
     pub credentials: CallCredentials,
     /// What the requests of this call left open.
     pub doubt: Doubt,
+    /// The right to act that came with the caller's idempotency key; to be asked before anything is sent that acts.
+    pub claim: Option<Arc<Claim>>,
+}
+
+/// A request that was admitted.
+#[derive(Debug)]
+pub struct Admitted {
+    /// What it asks for.
+    pub asked: Asked,
+    /// What the caller calls it, where it acts and has a name.
+    pub keyed: Option<Box<Keyed>>,
+}
+
+/// What the caller calls a call.
+#[derive(Debug)]
+pub struct Keyed {
+    /// The name.
+    pub key: IdempotencyKey,
+    /// The path of the request, as it was sent.
+    pub path: String,
 }
 
 /// What a request of a call may have done without an answer to say so, before it was repeated. Clones share it.
@@ -151,6 +174,8 @@ pub struct ValidCall {
     pub values: CallValues,
     /// How long the caller wants to wait for the action to settle.
     pub wait: Option<Duration>,
+    /// The action was accepted before: it is followed, and nothing is sent that acts.
+    pub resumed: Option<Resumed>,
     /// Its provider.
     pub provider: Arc<Provider>,
     /// Its route.
@@ -225,6 +250,10 @@ pub struct Trail {
     pub drift: bool,
     /// The caller's wish to wait, where it was followed.
     pub waited: Option<Duration>,
+    /// Does the caller want an answer before the action has settled?
+    pub respond_async: bool,
+    /// Was an accepted action only followed?
+    pub resumed: bool,
 }
 
 /// A call that did not succeed.

@@ -16,8 +16,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use super::prefer::PREFERENCE_APPLIED;
+use super::prefer::{self, PREFERENCE_APPLIED};
 use super::rescue::Spoken;
+use super::resolve::OPERATION;
 use super::{CallContext, CallCredentials, Doubt, Stage, request_id};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -61,6 +62,7 @@ impl<S> Observe<S> {
             deadline: begun + self.deadline,
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
+            claim: None,
         };
         let Ok(spoken) = self.inner.run(&context, request).await;
         self.record(&spoken, &context.request_id, begun.elapsed());
@@ -79,7 +81,10 @@ impl<S> Observe<S> {
         log::request_line(&RequestRecord {
             request_id,
             provider: trail.route.as_ref().map(|route| route.provider.as_str()),
-            action: trail.route.as_ref().map(|route| route.action.as_str()),
+            action: match trail.resumed {
+                true => Some(OPERATION),
+                false => trail.route.as_ref().map(|route| route.action.as_str()),
+            },
             id: trail.id.as_deref(),
             outcome: spoken.outcome.as_str(),
             reason: reason.map(Reason::code),
@@ -123,9 +128,7 @@ fn to_http(spoken: Spoken, request_id: &str) -> Response<Full<Bytes>> {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(X_REQUEST_ID, id);
     }
-    if let Some(waited) = spoken.trail.waited
-        && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", waited.as_secs()))
-    {
+    if let Some(applied) = prefer::applied(spoken.trail.waited, spoken.trail.respond_async && spoken.status == 202) {
         headers.insert(PREFERENCE_APPLIED, applied);
     }
     if let Some(error) = &spoken.error {

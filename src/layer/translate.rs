@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tower::Service;
 
 use super::errand::Errand;
-use super::{CallContext, Exchange, Failed, Outbound};
+use super::{Aim, CallContext, Exchange, Failed, Outbound};
 use crate::model::error::GatewayError;
 
 /// The stage. Behind it stand the ways to the vendors.
@@ -39,6 +39,9 @@ where
             aim: errand.aim(),
             credentials: errand.credentials(),
         };
+        if let (Aim::Act | Aim::ActUnseen, Some(claim)) = (errand.aim(), &context.claim) {
+            claim.sending().await?;
+        }
         // A clone per errand: readiness belongs to it alone.
         let mut way = self.upstream.clone();
         poll_fn(|cx| way.poll_ready(cx)).await?;

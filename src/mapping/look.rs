@@ -226,6 +226,7 @@ impl Sighting {
             message,
             created_at: self.created_at.clone(),
             updated_at: self.updated_at.clone(),
+            operation: None,
             vendor_status: self.vendor_status,
             vendor_request_id: self.vendor_request_id.clone(),
         }

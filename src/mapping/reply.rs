@@ -343,6 +343,7 @@ impl Told<'_> {
             message: text(rule.message.as_ref())?.or(entry_message),
             created_at: None,
             updated_at: None,
+            operation: None,
             vendor_status: self.status(),
             vendor_request_id: self.rules.faults.request_id(self.bindings),
         })

@@ -20,6 +20,10 @@ pub enum Metric {
     GateRefused,
     GateWait,
     HttpRefused,
+    IdempotencyBytes,
+    IdempotencyEvicted,
+    IdempotencyKeys,
+    IdempotencyRecords,
     InFlightRequests,
     LogLinesLost,
     Logins,
@@ -74,7 +78,7 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::BreakerChanges,
         Self::BreakerState,
         Self::BuildInfo,
@@ -85,6 +89,10 @@ impl Metric {
         Self::GateRefused,
         Self::GateWait,
         Self::HttpRefused,
+        Self::IdempotencyBytes,
+        Self::IdempotencyEvicted,
+        Self::IdempotencyKeys,
+        Self::IdempotencyRecords,
         Self::InFlightRequests,
         Self::LogLinesLost,
         Self::Logins,
@@ -186,6 +194,34 @@ impl Metric {
                 Unit::Count,
                 &["reason"],
                 "Requests and connections that the server refused before any stage saw them",
+            ),
+            Self::IdempotencyBytes => row(
+                "taskgate_idempotency_bytes",
+                Kind::Gauge,
+                Unit::Bytes,
+                &[],
+                "What the records of idempotency keys take, as this instance counts it",
+            ),
+            Self::IdempotencyEvicted => row(
+                "taskgate_idempotency_evicted_total",
+                Kind::Counter,
+                Unit::Count,
+                &[],
+                "Records of idempotency keys that were given up before their time, as there was no room",
+            ),
+            Self::IdempotencyKeys => row(
+                "taskgate_idempotency_keys_total",
+                Kind::Counter,
+                Unit::Count,
+                &["result"],
+                "Requests with an idempotency key: `kept` or `released` for the first, `replayed`, `reconciled`, `unknown`, `in_use` and `reused` for others, `unavailable`, `unrecorded`",
+            ),
+            Self::IdempotencyRecords => row(
+                "taskgate_idempotency_records",
+                Kind::Gauge,
+                Unit::Count,
+                &[],
+                "Records of idempotency keys",
             ),
             Self::InFlightRequests => row(
                 "taskgate_in_flight_requests",

@@ -374,6 +374,69 @@ pub fn look_begins(provider: &str, purpose: Purpose) {
     counter!(Metric::Looks.name(), "provider" => provider.to_owned(), "purpose" => purpose.as_str()).increment(1);
 }
 
+/// What became of a request with an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyResult {
+    /// The first call is under way.
+    InUse,
+    /// It was the first, and its answer is kept.
+    Kept,
+    /// A look has found out what the first call came to.
+    Reconciled,
+    /// It was the first and did nothing: the key is free.
+    Released,
+    /// The answer of the first call was said again.
+    Replayed,
+    /// The key was given for another request.
+    Reused,
+    /// The key could not be kept; nothing was done.
+    Unavailable,
+    /// Nobody knows what the first call came to.
+    Unknown,
+    /// It was the first, and its answer could not be recorded.
+    Unrecorded,
+}
+
+impl KeyResult {
+    /// That of a key which was refused for this reason.
+    #[must_use]
+    pub fn of_refusal(reason: Reason) -> Self {
+        match reason {
+            Reason::IdempotencyKeyInUse => Self::InUse,
+            Reason::IdempotencyKeyReused => Self::Reused,
+            _ => Self::Unavailable,
+        }
+    }
+
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Kept => "kept",
+            Self::Reconciled => "reconciled",
+            Self::Released => "released",
+            Self::Replayed => "replayed",
+            Self::Reused => "reused",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+            Self::Unrecorded => "unrecorded",
+        }
+    }
+}
+
+/// A request came with an idempotency key.
+pub fn key_met(result: KeyResult) {
+    counter!(Metric::IdempotencyKeys.name(), "result" => result.as_str()).increment(1);
+}
+
+/// How full the store of idempotency keys is, and how many were given up before their time since it began.
+pub fn keys_kept(records: usize, bytes: usize, evicted: u64) {
+    gauge!(Metric::IdempotencyRecords.name()).set(records as f64);
+    gauge!(Metric::IdempotencyBytes.name()).set(bytes as f64);
+    counter!(Metric::IdempotencyEvicted.name()).absolute(evicted);
+}
+
 /// The server refused something before any stage saw it.
 pub fn http_refused(reason: Reason) {
     counter!(Metric::HttpRefused.name(), "reason" => reason.code()).increment(1);
@@ -475,6 +538,9 @@ mod tests {
             log_lines_lost(7);
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
+            key_met(KeyResult::of_refusal(Reason::IdempotencyKeyReused));
+            key_met(KeyResult::Replayed);
+            keys_kept(3, 4096, 2);
             look_begins("cheese", Purpose::Follow);
             vendor_retried("cheese", Rung::Stale);
             vendor_retry_withheld("cheese", Rung::Unsent);
@@ -501,6 +567,11 @@ mod tests {
             "taskgate_log_lines_lost_total 7",
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
+            r#"taskgate_idempotency_keys_total{result="reused"} 1"#,
+            r#"taskgate_idempotency_keys_total{result="replayed"} 1"#,
+            "taskgate_idempotency_records 3",
+            "taskgate_idempotency_bytes 4096",
+            "taskgate_idempotency_evicted_total 2",
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,
             r#"taskgate_vendor_retries_total{provider="cheese",why="stale"} 1"#,
             r#"taskgate_vendor_retries_withheld_total{provider="cheese",why="unsent"} 1"#,

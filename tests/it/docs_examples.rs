@@ -185,7 +185,7 @@ fn curls(block: &str) -> Vec<(String, String)> {
 
 /// A document as it is written, without the ids that are new each time.
 fn without_ids(mut document: Value) -> Value {
-    for pointer in ["/request_id", "/vendor/request_id"] {
+    for pointer in ["/operation", "/request_id", "/vendor/request_id"] {
         if let Some(id) = document.pointer_mut(pointer).filter(|id| !id.is_null()) {
             *id = "*".into();
         }

@@ -15,6 +15,7 @@
 //! | `schemes_by_route` | what every route sends under every scheme of its vendor | sockets |
 //! | `faults` | every fault of a vendor, for every provider | sockets |
 //! | `isolation` | one provider in trouble, and what it costs the others | sockets |
+//! | `operations` | accepted actions, asked for by their names at several instances | sockets |
 //! | `cli` | the built program | process |
 //! | `docs_examples` | what the documents and the help show | files |
 //! | `simulators` | the vendors' simulators by themselves | sockets |
@@ -37,6 +38,7 @@ mod edge;
 mod faults;
 mod isolation;
 mod openapi;
+mod operations;
 #[path = "../overheard/mod.rs"]
 mod overheard;
 mod program;

@@ -4,6 +4,8 @@
 mod body;
 mod head;
 mod inside;
+mod keys;
+mod later;
 mod target;
 
 use std::sync::{Arc, Mutex};
