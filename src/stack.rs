@@ -6,6 +6,7 @@
 //!   shed       calls in flight over all providers; one more is refused at once, before a body is read
 //!    admit     http::Request -> Asked: head, size, media type, JSON
 //!     fork         Asked -> TaskCall, or one of the calls over many; back: Reply
+//!      (spread)    BatchCall -> TaskCalls, each on the way of a single one; back: one Reply about all
 //!      resolve     TaskCall -> RoutedCall: provider and route
 //!       validate   RoutedCall -> ValidCall: id, defaults, schema
 //!        pursue    ValidCall -> errands, one after the other: look, act, follow; back: Completed
@@ -34,6 +35,7 @@ use crate::layer::pursue::Pursue;
 use crate::layer::rescue::{Rescue, Spoken};
 use crate::layer::resolve::Resolve;
 use crate::layer::shed::{Room, Shed};
+use crate::layer::spread::Spread;
 use crate::layer::translate::Translate;
 use crate::layer::validate::Validate;
 use crate::layer::{BoxFuture, Exchange, Outbound, Stage};
@@ -155,7 +157,10 @@ impl Frame {
         let stages = Pursue::new(Arc::clone(hub), stages);
         let stages = Validate::new(stages);
         let stages = Resolve::new(Arc::clone(&table), stages);
-        let stages = Fork::new(stages);
+        // Single calls and those of a batch go the same way from here.
+        let tasks = Arc::new(stages);
+        let many = Spread::new(Arc::clone(&table), Arc::clone(&tasks));
+        let stages = Fork::new(tasks, many);
         let stages = Admit::new(limits.admit.clone(), Arc::clone(&table.passthrough), stages);
         // Before a body is read: a refused call costs next to nothing.
         let stages = Shed::new(Arc::clone(room), stages);

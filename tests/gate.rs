@@ -309,6 +309,7 @@ fn outbound(table: &RouteTable, provider: &str, aim: Aim, due: u64) -> Outbound 
             deadline: Instant::now() + Duration::from_millis(due),
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
+            member: None,
         },
         provider,
         route,

@@ -81,6 +81,7 @@ fn outbound() -> Outbound {
             deadline: soon(),
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
+            member: None,
         },
         provider,
         route,

@@ -1,5 +1,8 @@
 //! Fork: [`Asked`] -> the stages for tasks, for many of them, or for an action that was accepted.
 
+use std::sync::Arc;
+
+use super::spread::Spread;
 use super::{CallContext, Completed, Failed, Reply, Stage};
 use crate::model::call::{Asked, TaskCall};
 use crate::model::error::GatewayError;
@@ -8,14 +11,15 @@ use crate::model::reason::Reason;
 /// The stage.
 #[derive(Debug)]
 pub struct Fork<S> {
-    tasks: S,
+    tasks: Arc<S>,
+    many: Spread<S>,
 }
 
 impl<S> Fork<S> {
-    /// In front of the stages for tasks.
+    /// In front of the stages for tasks, and of the one that spreads a batch over them.
     #[must_use]
-    pub fn new(tasks: S) -> Self {
-        Self { tasks }
+    pub fn new(tasks: Arc<S>, many: Spread<S>) -> Self {
+        Self { tasks, many }
     }
 }
 
@@ -29,7 +33,9 @@ where
     async fn run(&self, context: &CallContext, asked: Asked) -> Result<Reply, Box<Failed>> {
         match asked {
             Asked::Task(call) => self.tasks.run(context, call).await.map(Reply::Completed),
-            Asked::Batch(_) | Asked::Operation(_) => Err(GatewayError::new(Reason::UnknownPath, "there is nothing here").into()),
+            // Boxed, so that the others are small.
+            Asked::Batch(batch) => Box::pin(self.many.run(context, batch)).await,
+            Asked::Operation(_) => Err(GatewayError::new(Reason::UnknownPath, "there is nothing here").into()),
         }
     }
 }

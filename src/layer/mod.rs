@@ -34,6 +34,8 @@ pub mod request_id;
 pub mod rescue;
 pub mod resolve;
 pub mod shed;
+pub mod spread;
+pub mod together;
 pub mod translate;
 pub mod validate;
 
@@ -62,6 +64,8 @@ pub struct CallContext {
     pub credentials: CallCredentials,
     /// What the requests of this call left open.
     pub doubt: Doubt,
+    /// What it has in common with the other calls of its batch, where it is one of many.
+    pub member: Option<Arc<together::Member>>,
 }
 
 /// What a request of a call may have done without an answer to say so, before it was repeated. Clones share it.
@@ -72,6 +76,13 @@ impl Doubt {
     /// A request is repeated although it may have acted: what is known without the repetition. The first doubt stays.
     pub fn raise(&self, open: impl FnOnce() -> GatewayError) {
         self.0.get_or_init(open);
+    }
+
+    /// What another one left open is open here as well.
+    pub fn share(&self, other: &Self) {
+        if let Some(open) = other.0.get() {
+            self.raise(|| open.clone());
+        }
     }
 
     /// A result as it may be told: that a repetition came to nothing does not prove that nothing was done.
@@ -224,6 +235,17 @@ pub struct Trail {
     pub drift: bool,
     /// The caller's wish to wait, where it was followed.
     pub waited: Option<Duration>,
+    /// What was called in place of a route, where it was many tasks.
+    pub many: Option<Many>,
+}
+
+/// One action on many tasks, in the words of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Many {
+    /// Whose tasks; none where they name theirs.
+    pub provider: Option<String>,
+    /// `batchStop`.
+    pub action: String,
 }
 
 /// A call that did not succeed.

@@ -107,7 +107,7 @@ pub(crate) fn complain(Failed { error, trail }: Failed, instance: &str, request_
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -106,6 +106,7 @@ impl ReplyRules {
                 reply,
                 values: &values,
                 bindings: &bindings,
+                shared: None,
             };
             if let Some(reading) = told.ruled("") {
                 return Err(Box::new(reading));

@@ -130,6 +130,7 @@ impl Rig {
                 deadline: Instant::now() + time,
                 credentials: CallCredentials::default(),
                 doubt: Doubt::default(),
+                member: None,
             },
             provider: Arc::clone(&self.table.providers["acme"]),
             route: self.route(action),

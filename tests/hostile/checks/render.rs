@@ -26,7 +26,7 @@ pub(super) fn check(data: &[u8]) {
         let mut all = id.clone();
         all.body = hostile(&plain.body, text);
         for values in [id, all] {
-            match ask.route.request.render(&values.bindings()) {
+            match ask.route.render(&values) {
                 Ok(found) => compare(ask, text, expected, &found),
                 Err(RequestError::Render(_) | RequestError::Segment | RequestError::Header(_) | RequestError::Encode(_)) => {}
                 Err(error @ RequestError::Place(_)) => panic!("{error}"),
