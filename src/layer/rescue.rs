@@ -117,4 +117,4 @@ pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
 }
 
 /// `instance` repeats the caller's path; a path that is refused for its length is not repeated in full.
-const MAX_INSTANCE_CHARS: usize = 512;
+pub(super) const MAX_INSTANCE_CHARS: usize = 512;

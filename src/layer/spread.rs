@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::observe::{log_line, rounded_up};
-use super::rescue::{Spoken, complain, panicked, speak};
+use super::rescue::{MAX_INSTANCE_CHARS, Spoken, complain, panicked, speak};
 use super::resolve::{configured, resolve};
 use super::together::{Circle, Member, Seat};
 use super::{CallContext, CallCredentials, Completed, Doubt, Failed, Many, Reply, Stage, Trail, caller_reason};
@@ -213,10 +213,13 @@ where
         let begun = Instant::now();
         let request_id = Arc::clone(&context.request_id);
         let (provider, id, action) = (call.provider.clone(), call.id.clone(), call.action.clone().unwrap_or_default());
-        let instance = format!("/tasks/{provider}/{}:{action}", utf8_percent_encode(&id, SEGMENT));
+        let segment = |text| utf8_percent_encode(text, SEGMENT);
+        let instance = format!("/tasks/{}/{}:{action}", segment(provider.as_str()), segment(&id));
+        let instance: String = instance.chars().take(MAX_INSTANCE_CHARS).collect();
         let known = Trail {
             route: self.route(&call).map(Arc::clone),
-            id: Some(id.clone()),
+            // What is no id may be anything, and of any length.
+            id: path::check_id(&id).is_ok().then(|| id.clone()),
             caller_reason: caller_reason(&call.body),
             ..Trail::default()
         };

@@ -5,6 +5,7 @@
 //! | `cases` | every shipped case, as it stands in `cases/` | stack |
 //! | `sixth` | a vendor that nobody knew, added by YAML, schemas and cases alone | stack and sockets |
 //! | `config` | bad routes and the exact text of their faults | compiler |
+//! | `batch` | one action on many tasks | sockets |
 //! | `credentials` | logins, expiry, signatures, handed-on headers | sockets |
 //! | `edge` | what a caller can get wrong, byte by byte, by the rows of the fault catalogue | sockets |
 //! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
@@ -24,6 +25,7 @@
 )]
 
 mod answers;
+mod batch;
 mod caller;
 mod cases;
 mod cli;

@@ -4,6 +4,7 @@
 mod body;
 mod head;
 mod inside;
+mod many;
 mod target;
 
 use std::sync::{Arc, Mutex};
