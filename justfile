@@ -28,7 +28,7 @@ fuzz *args:
 counts *args:
     ./scripts/counts {{ args }}
 
-# taskgate beside other gateways, half an hour; `just race --quick --peers nginx` is a look
+# taskgate beside other gateways, a quarter of an hour; `just race --quick` is a look
 race *args:
     benches/race/run {{ args }}
 

@@ -32,7 +32,7 @@ use serde_json::Map;
 use taskgate::codec::{Limits, json, xml};
 use taskgate::mapping::reply::ReplyBody;
 use taskgate::mapping::request::BodyTemplate;
-use taskgate::mapping::validate::validate;
+use taskgate::mapping::validate::{validate, validate_taking};
 use taskgate::model::call::TaskCall;
 use taskgate::path;
 use taskgate::stack::{self, Gateway, StackLimits};
@@ -71,22 +71,32 @@ fn main() -> ExitCode {
     }
     let said = |flag: &str| words.iter().any(|word| word == flag);
     let wanted = words.iter().find(|word| !word.starts_with("--")).cloned().unwrap_or_default();
-    if said("--profile") {
-        return profiled(&wanted);
-    }
+    let done = if said("--profile") {
+        profiled(&wanted)
+    } else {
+        measured(&wanted).map(|counts| shown(counts, &wanted, said("--update"), said("--check")))
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Shows what was counted beside the baseline, and writes it or fails where that is asked for.
+fn shown(counts: Counts, wanted: &str, update: bool, check: bool) -> ExitCode {
     let found = Table {
         toolchain: format!("{}, {}", said_by("rustc"), said_by("ldd")),
-        counts: measured(&wanted),
+        counts,
     };
     let baseline = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/counts.tsv"));
     let known = fs::read_to_string(baseline).map(|text| Table::read(&text)).unwrap_or_default();
-    let (shown, faults) = found.beside(&known, wanted.is_empty());
-    println!("{shown}");
-    if said("--update") {
-        fs::write(baseline, found.over(known, &wanted).written()).unwrap();
+    let (text, faults) = found.beside(&known, wanted.is_empty());
+    println!("{text}");
+    if update {
+        fs::write(baseline, found.over(known, wanted).written()).unwrap();
         return ExitCode::SUCCESS;
     }
-    if said("--check") && !faults.is_empty() {
+    if check && !faults.is_empty() {
         println!("{}\n", faults.join("\n"));
         println!("Where this is meant, `scripts/counts --update` writes the baseline anew, and the commit says why.");
         return ExitCode::FAILURE;
@@ -182,14 +192,14 @@ fn translation(counter: &Counter, fed: &Fed) {
             Some(serde_json::Value::Object(members)) => members,
             _ => Map::new(),
         };
-        let call = TaskCall {
+        let mut call = TaskCall {
             provider: fed.call.provider.clone(),
             id: fed.call.id.clone(),
             action: fed.call.action.clone(),
             body,
             ..TaskCall::default()
         };
-        let values = validate(&call, &fed.provider, &fed.route, feed::UUID).unwrap();
+        let values = validate_taking(&mut call, &fed.provider, &fed.route, feed::UUID).unwrap();
         black_box(fed.route.render(&values).unwrap());
         let reading = fed.route.reply.normalize(&values, &call.id, black_box(&fed.exchange.reply));
         reading
@@ -245,8 +255,8 @@ fn counted(work: &mut dyn FnMut()) {
 }
 
 /// Runs this program under callgrind and reads its parts.
-fn measured(wanted: &str) -> Counts {
-    let (names, out) = under_callgrind(wanted, &["--combine-dumps=yes", "--dump-after=counts::counted"]);
+fn measured(wanted: &str) -> Result<Counts, String> {
+    let (names, out) = under_callgrind(wanted, &["--combine-dumps=yes", "--dump-after=counts::counted"])?;
     let parts = fs::read_to_string(&out).unwrap();
     let totals = parts.lines().filter_map(|line| line.strip_prefix("totals: "));
     let totals: Vec<u64> = totals.map(|total| total.trim().parse().unwrap()).collect();
@@ -254,31 +264,25 @@ fn measured(wanted: &str) -> Counts {
     // The last part is what came after.
     assert!(totals.len() >= names.len(), "{} names and {} parts", names.len(), totals.len());
     let each = |total: u64| total / u64::try_from(TIMES).unwrap();
-    names
-        .iter()
-        .zip(totals)
-        .map(|(name, total)| ((*name).to_owned(), each(total)))
-        .collect()
+    let counts = names.iter().zip(totals).map(|(name, total)| ((*name).to_owned(), each(total)));
+    Ok(counts.collect())
 }
 
 /// Where the instructions of what matches went, by function.
-fn profiled(wanted: &str) -> ExitCode {
-    let (names, out) = under_callgrind(wanted, &[]);
+fn profiled(wanted: &str) -> Result<ExitCode, String> {
+    let (names, out) = under_callgrind(wanted, &[])?;
     println!("{TIMES} runs each of\n{names}");
     let shown = Command::new("callgrind_annotate")
         .args(["--auto=no", "--threshold=90"])
         .arg(&out)
-        .status();
+        .status()
+        .map_err(|error| format!("callgrind_annotate cannot be started: {error}"))?;
     println!("\nThe profile is {}", out.display());
-    if shown.is_ok_and(|status| status.success()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    Ok(if shown.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What the inner program printed, and what valgrind wrote.
-fn under_callgrind(wanted: &str, options: &[&str]) -> (String, PathBuf) {
+fn under_callgrind(wanted: &str, options: &[&str]) -> Result<(String, PathBuf), String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (out, said) = (folder.join("counts.callgrind"), folder.join("counts.log"));
     let _ = fs::remove_file(&out);
@@ -293,20 +297,16 @@ fn under_callgrind(wanted: &str, options: &[&str]) -> (String, PathBuf) {
         .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2,-AVX512VL,-ERMS,-FSRM")
         .stderr(fs::File::create(&said).unwrap())
         .output()
-        .unwrap_or_else(|error| {
-            eprintln!("valgrind cannot be started: {error}");
-            std::process::exit(1)
-        });
+        .map_err(|error| format!("valgrind cannot be started: {error}"))?;
     if !inner.status.success() {
         let said = fs::read_to_string(&said).unwrap_or_default();
         let end: Vec<&str> = said.lines().rev().take(20).collect();
-        eprintln!(
-            "the program failed under valgrind; its last words, the last one first:\n{}",
-            end.join("\n")
-        );
-        std::process::exit(1);
+        let end = end.join("\n");
+        return Err(format!(
+            "the program failed under valgrind; its last words, the last one first:\n{end}"
+        ));
     }
-    (String::from_utf8(inner.stdout).unwrap(), out)
+    Ok((String::from_utf8(inner.stdout).unwrap(), out))
 }
 
 /// The first line that a program says about its version.

@@ -15,9 +15,11 @@ use crate::config::sources::Sources;
 use crate::telemetry::log;
 
 pub mod check;
+mod client;
 mod demo;
 pub mod explain;
 mod init;
+mod man;
 pub mod rehearsal;
 mod reload;
 mod serve;
@@ -47,6 +49,21 @@ enum Command {
     /// Print the request that a vendor would get, secrets masked; nothing is sent
     #[command(after_help = EXPLAIN_HELP)]
     Explain(explain::ExplainArgs),
+    /// Stop a task, by a gateway that runs
+    #[command(after_help = CLIENT_HELP)]
+    Stop(client::act::TaskArgs),
+    /// Retry a task, by a gateway that runs
+    #[command(after_help = CLIENT_HELP)]
+    Retry(client::act::TaskArgs),
+    /// Any action on a task, by a gateway that runs
+    #[command(after_help = CLIENT_HELP)]
+    Act(client::act::ActArgs),
+    /// One action on many tasks, by a gateway that runs
+    #[command(after_help = CLIENT_HELP)]
+    Batch(client::many::BatchArgs),
+    /// Show a task, or what became of an action, by a gateway that runs
+    #[command(after_help = CLIENT_HELP)]
+    Status(client::status::StatusArgs),
     /// Write the shipped routes, schemas and cases to a folder, to be edited
     Init(init::InitArgs),
     /// Print a completion script for a shell
@@ -54,6 +71,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print or write the manual pages
+    Man(man::ManArgs),
 }
 
 /// Where the routes come from.
@@ -136,7 +155,13 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Simulate(args) => block_on(None, simulate::run(args)),
         Command::Check(args) => block_on(None, check::run(args)),
         Command::Explain(args) => explain::run(args),
+        Command::Stop(args) => block_on(Some(1), client::act::run("stop", args)),
+        Command::Retry(args) => block_on(Some(1), client::act::run("retry", args)),
+        Command::Act(args) => block_on(Some(1), client::act::act(args)),
+        Command::Batch(args) => block_on(Some(1), client::many::run(args)),
+        Command::Status(args) => block_on(Some(1), client::status::run(args)),
         Command::Init(args) => init::run(args),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "taskgate", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -284,6 +309,7 @@ Try it, nothing to configure:
   taskgate demo
   curl -X POST http://127.0.0.1:8080/tasks/prime/15:stop -H 'Prefer: wait=20'
   curl http://127.0.0.1:8080/tasks/prime/15
+  taskgate stop prime 16 --wait
 
 Make it yours:
   taskgate init ./gate                          the shipped routes, schemas and cases, to be edited
@@ -335,6 +361,18 @@ While it runs, at each endpoint:
 
 A provider of your routes that is not one of the shipped ones is played from its cases, without
 state.";
+
+const CLIENT_HELP: &str = "\
+Examples:
+  taskgate stop prime 15 --wait
+  taskgate stop cfw 1dcddab3-7d79-4a56-9e67-4aa0962b98ad \\
+    --scope instance=ebf891cd-2163-48a0-9963-6309f99dd3c4 --reason INC-4711
+  taskgate batch stop prime -f ids.txt
+  taskgate status prime 15
+
+The exit code says what is known about the effect:
+  0 done    3 accepted, under way    4 not done    5 unknown: it may have happened
+1 is a command that could not be run, 2 one that was not understood.";
 
 const CHECK_HELP: &str = "\
 No variable and no file that a variable names is read, so it runs without secrets: a fault in

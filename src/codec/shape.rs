@@ -187,7 +187,7 @@ impl Members {
     }
 
     fn named<'s>(&'s self, names: &'s Names, local: &str) -> impl Iterator<Item = &'s Property> {
-        names.find(local).filter_map(|place| self.properties.get(place))
+        names.find(local).iter().filter_map(|(_, place)| self.properties.get(*place))
     }
 
     /// The member of exactly this name.
@@ -214,14 +214,17 @@ impl Names {
     }
 
     /// What a name stands for, in the order in which it was said.
-    fn find(&self, name: &str) -> impl Iterator<Item = usize> {
-        let first = if self.0.len() <= FEW {
-            self.0.iter().position(|(known, _)| known == name).unwrap_or(self.0.len())
+    #[inline]
+    fn find(&self, name: &str) -> &[(String, usize)] {
+        let names = self.0.as_slice();
+        let first = if names.len() <= FEW {
+            names.iter().position(|(known, _)| known == name).unwrap_or(names.len())
         } else {
-            self.0.partition_point(|(known, _)| known.as_str() < name)
+            names.partition_point(|(known, _)| known.as_str() < name)
         };
-        let found = self.0.get(first..).unwrap_or_default().iter();
-        found.take_while(move |(known, _)| known == name).map(|(_, place)| *place)
+        let rest = names.get(first..).unwrap_or_default();
+        let count = rest.iter().take_while(|(known, _)| known == name).count();
+        rest.get(..count).unwrap_or_default()
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) fn classes(byte: u8) -> u8 {
 pub(crate) const NAME_START: u8 = 1;
 /// A byte that a name may hold.
 pub(crate) const NAME: u8 = 1 << 1;
+/// The byte that ends a prefix.
+pub(crate) const COLON: u8 = 1 << 5;
 /// A byte of a longer character, which has to be looked at as a whole.
 pub(crate) const NOT_ASCII: u8 = 1 << 2;
 /// A byte that text has to spell as a reference.
@@ -79,7 +81,8 @@ const CLASSES: [u8; 256] = {
     let mut byte = 0;
     while byte < 256 {
         table[byte] = match byte as u8 {
-            b':' | b'_' | b'A'..=b'Z' | b'a'..=b'z' => NAME_START | NAME,
+            b':' => NAME_START | NAME | COLON,
+            b'_' | b'A'..=b'Z' | b'a'..=b'z' => NAME_START | NAME,
             b'-' | b'.' | b'0'..=b'9' => NAME,
             b'<' | b'>' | b'&' | b'\r' => SPELLED_IN_TEXT | SPELLED_IN_VALUE,
             b'"' | b'\'' | b'\t' | b'\n' => SPELLED_IN_VALUE,
@@ -119,7 +122,12 @@ pub(crate) fn is_plain_name(text: &str) -> bool {
 }
 
 /// Splits a name into prefix and local name; `None` where its colons make it no `QName`.
+#[inline]
 pub(crate) fn split_prefix(name: &str) -> Option<(Option<&str>, &str)> {
+    // Names are short: a search made for long texts costs more than it saves.
+    if !name.bytes().fold(false, |found, byte| found | (byte == b':')) {
+        return Some((None, name));
+    }
     match name.split_once(':') {
         None => Some((None, name)),
         Some((prefix, local)) => (is_plain_name(prefix) && is_plain_name(local)).then_some((Some(prefix), local)),

@@ -26,9 +26,10 @@ const NAMESPACE_LIMIT: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Frame<'d> {
     shape: &'d Shape,
-    members: Map<String, Value>,
+    /// None where there is none, as in most elements: an empty map is not for nothing.
+    members: Option<Map<String, Value>>,
     /// The namespaces of the children that the schema does not declare, by member name.
-    origins: BTreeMap<Cow<'d, str>, Namespace>,
+    origins: Option<BTreeMap<Cow<'d, str>, Namespace>>,
     text: Text<'d>,
     has_children: bool,
     nil: bool,
@@ -79,8 +80,8 @@ impl<'d> Frame<'d> {
     pub(crate) fn new(shape: &'d Shape, offset: usize) -> Self {
         Self {
             shape,
-            members: Map::new(),
-            origins: BTreeMap::new(),
+            members: None,
+            origins: None,
             text: Text {
                 first: "",
                 shared: None,
@@ -132,13 +133,14 @@ impl<'d> Frame<'d> {
                 ));
             }
         };
-        self.origins.insert(key.clone(), name.namespace);
+        self.origins.get_or_insert_default().insert(key.clone(), name.namespace);
         Ok(Place { key, shape })
     }
 
     /// Whether an undeclared child may have this member name.
     fn is_free(&self, key: &str, name: Name<'_>) -> bool {
-        self.origins.get(key).is_none_or(|origin| *origin == name.namespace)
+        let origin = self.origins.as_ref().and_then(|origins| origins.get(key));
+        origin.is_none_or(|origin| *origin == name.namespace)
     }
 
     /// Puts a child where [`Frame::place`] said.
@@ -146,17 +148,25 @@ impl<'d> Frame<'d> {
     /// # Errors
     /// A second element where the schema allows one.
     pub(crate) fn insert(&mut self, place: Place<'d>, value: Value, offset: usize) -> Result<(), Flaw> {
-        match (&place.shape.kind, self.members.get_mut(&*place.key)) {
-            (Kind::List(_), None) => {
-                self.members.insert(place.key.into_owned(), Value::Array(vec![value]));
+        let members = self.members.get_or_insert_default();
+        let is_list = match place.shape.kind {
+            Kind::List(_) => true,
+            Kind::Any => false,
+            Kind::Object(_) | Kind::Scalar(_) => {
+                return match members.insert(place.key.into_owned(), value) {
+                    None => Ok(()),
+                    Some(_) => Err(Flaw::new(DecodeFault::Shape, REPEATED, offset)),
+                };
             }
-            (_, None) => {
-                self.members.insert(place.key.into_owned(), value);
-            }
+        };
+        match members.get_mut(&*place.key) {
             // No single element is a list, so a list is the sum of the elements before.
-            (Kind::List(_) | Kind::Any, Some(Value::Array(items))) => items.push(value),
-            (Kind::Any, Some(first)) => *first = Value::Array(vec![first.take(), value]),
-            (_, Some(_)) => return Err(Flaw::new(DecodeFault::Shape, REPEATED, offset)),
+            Some(Value::Array(items)) => items.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+            None => {
+                let value = if is_list { Value::Array(vec![value]) } else { value };
+                members.insert(place.key.into_owned(), value);
+            }
         }
         Ok(())
     }
@@ -164,12 +174,13 @@ impl<'d> Frame<'d> {
     /// Whether a child may go to its place, or another one is there already that the schema does not call a list.
     #[inline]
     pub(crate) fn admits(&self, place: &Place<'_>) -> bool {
-        matches!(place.shape.kind, Kind::List(_) | Kind::Any) || !self.members.contains_key(&*place.key)
+        matches!(place.shape.kind, Kind::List(_) | Kind::Any)
+            || self.members.as_ref().is_none_or(|members| !members.contains_key(&*place.key))
     }
 
     /// The place in its list that the next child of a member would have, where there is a list.
     pub(crate) fn next_index(&self, place: &Place<'_>) -> Option<usize> {
-        match self.members.get(&*place.key) {
+        match self.members.as_ref().and_then(|members| members.get(&*place.key)) {
             Some(Value::Array(items)) => Some(items.len()),
             Some(_) => None,
             None => place.shape.is_list().then_some(0),
@@ -239,7 +250,7 @@ impl<'d> Frame<'d> {
 
     /// Only the members, for the document around the root.
     pub(crate) fn into_members(self) -> Map<String, Value> {
-        self.members
+        self.members.unwrap_or_default()
     }
 
     /// The value of the element once it is closed; its text leaves the buffer.
@@ -264,7 +275,7 @@ impl<'d> Frame<'d> {
     fn finish_with(mut self, text: &str, decimals: Decimals) -> Result<Value, Flaw> {
         let shape = self.shape;
         let blank = self.text.is_blank;
-        let bare = self.members.is_empty() && !self.has_children;
+        let bare = self.members.is_none() && !self.has_children;
         if self.nil {
             if !bare || !blank {
                 return Err(Flaw::new(DecodeFault::Shape, "an element that is nil and has content", self.offset));
@@ -284,24 +295,26 @@ impl<'d> Frame<'d> {
                 }
             }
         }
-        self.keep_text(text, decimals)?;
+        let mut found = self.members.take().unwrap_or_default();
+        // White space between children is layout.
+        if !(self.has_children && blank)
+            && let Some(text) = self.keep_text(text, decimals)?
+        {
+            found.insert("$".to_owned(), text);
+        }
         if let Some(members) = shape.members() {
             for key in members.filled_lists() {
-                if !self.members.contains_key(key) {
-                    self.members.insert(key.to_owned(), Value::Array(Vec::new()));
+                if !found.contains_key(key) {
+                    found.insert(key.to_owned(), Value::Array(Vec::new()));
                 }
             }
         }
-        Ok(Value::Object(self.members))
+        Ok(Value::Object(found))
     }
 
-    /// Makes the text beside attributes and children the member `$`.
-    fn keep_text(&mut self, text: &str, decimals: Decimals) -> Result<(), Flaw> {
+    /// The text beside attributes and children, where it is one.
+    fn keep_text(&self, text: &str, decimals: Decimals) -> Result<Option<Value>, Flaw> {
         let blank = self.text.is_blank;
-        // White space between children is layout.
-        if self.has_children && blank {
-            return Ok(());
-        }
         let scalar = match &self.shape.kind {
             Kind::Scalar(scalar) => Some(*scalar),
             Kind::Object(members) => members.declared("$").and_then(|text| match text.shape.kind {
@@ -317,10 +330,10 @@ impl<'d> Frame<'d> {
             None => !text.is_empty(),
         };
         if keep {
-            let value = convert(text, scalar.unwrap_or(Scalar::String), decimals, self.offset)?;
-            self.members.insert("$".to_owned(), value);
+            convert(text, scalar.unwrap_or(Scalar::String), decimals, self.offset).map(Some)
+        } else {
+            Ok(None)
         }
-        Ok(())
     }
 }
 
@@ -330,25 +343,29 @@ impl Text<'_> {
     fn share<'b>(&mut self, buffer: &'b mut String) -> &'b mut String {
         if self.shared.is_none() {
             self.shared = Some(buffer.len());
+            buffer.reserve(USUAL_LAYOUT);
             buffer.push_str(self.first);
         }
         buffer
     }
 }
 
+/// The white space between the elements of a document of usual size.
+const USUAL_LAYOUT: usize = 128;
+
 fn convert(text: &str, scalar: Scalar, decimals: Decimals, offset: usize) -> Result<Value, Flaw> {
-    let trimmed = text.trim_matches(SPACE);
+    let trimmed = || text.trim_matches(SPACE);
     let number = match scalar {
         Scalar::String => return Ok(Value::String(text.to_owned())),
         Scalar::Boolean => {
-            return match trimmed {
+            return match trimmed() {
                 "true" | "1" => Ok(Value::Bool(true)),
                 "false" | "0" => Ok(Value::Bool(false)),
                 _ => Err(Flaw::new(DecodeFault::Shape, "expected `true` or `false`", offset)),
             };
         }
-        Scalar::Integer => parse_integer(trimmed),
-        Scalar::Number => parse_number(trimmed, decimals),
+        Scalar::Integer => parse_integer(trimmed()),
+        Scalar::Number => parse_number(trimmed(), decimals),
     };
     number.map_err(|error| match error {
         NumberError::Form(detail) => Flaw::new(DecodeFault::Shape, detail, offset),

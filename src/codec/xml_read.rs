@@ -146,7 +146,7 @@ impl<'d> Decoder<'d> {
         // Taken for the time of this tag, so that the rest can be written to.
         let attributes = std::mem::take(&mut self.attributes);
         self.declare(&attributes)?;
-        let name = self.resolve_name(tag.name, true, start + 1)?;
+        let name = self.resolve_name(tag.name.name, tag.name.has_colon, true, start + 1)?;
         let parent = self.stack.last_mut().map_or(&mut self.document, |open| &mut open.frame);
         let place = parent.place(name, &self.scope, start)?;
         let admitted = parent.admits(&place);
@@ -156,7 +156,7 @@ impl<'d> Decoder<'d> {
             frame,
             place,
             mark,
-            name: tag.name,
+            name: tag.name.name,
             offset: start,
         });
         if !admitted {
@@ -187,7 +187,7 @@ impl<'d> Decoder<'d> {
             if declared_prefix(attribute.name).is_some() {
                 continue;
             }
-            let name = self.resolve_name(attribute.name, false, attribute.offset)?;
+            let name = self.resolve_name(attribute.name, attribute.has_colon, false, attribute.offset)?;
             let value = if attribute.is_plain {
                 attribute.raw.into()
             } else {
@@ -215,9 +215,13 @@ impl<'d> Decoder<'d> {
 
     /// Resolves the prefix of a name; the default namespace is for elements alone.
     #[inline]
-    fn resolve_name(&self, full: &'d str, use_default: bool, offset: usize) -> Result<Name<'d>, Flaw> {
+    fn resolve_name(&self, full: &'d str, has_colon: bool, use_default: bool, offset: usize) -> Result<Name<'d>, Flaw> {
         let fail = |detail: &'static str| Flaw::new(DecodeFault::Namespace, detail, offset);
-        let (prefix, local) = split_prefix(full).ok_or_else(|| fail("expected a name with at most one prefix"))?;
+        let (prefix, local) = if has_colon {
+            split_prefix(full).ok_or_else(|| fail("expected a name with at most one prefix"))?
+        } else {
+            (None, full)
+        };
         let namespace = match prefix {
             None if !use_default => Namespace::NONE,
             _ => self.scope.resolve(prefix).ok_or_else(|| fail("a prefix that is not declared"))?,

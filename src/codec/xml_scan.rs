@@ -5,7 +5,7 @@
 //!
 //! **Invariants.** Each step looks at the bytes it passes and at one word behind them; nothing is allocated.
 
-use crate::codec::xml_chars::{NAME, NAME_START, NOT_ASCII, classes, split_name};
+use crate::codec::xml_chars::{COLON, NAME, NAME_START, NOT_ASCII, classes, split_name};
 
 /// The first place from `at` on that holds one of the bytes; the end of the text if there is none.
 #[inline]
@@ -42,16 +42,42 @@ pub(crate) fn skip_layout(text: &str, at: usize) -> usize {
     skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b'\n'))
 }
 
+/// A name as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written<'d> {
+    pub(crate) name: &'d str,
+    pub(crate) has_colon: bool,
+}
+
 /// The `Name` that starts at a place.
 #[inline]
-pub(crate) fn name_at(text: &str, at: usize) -> Option<&str> {
+pub(crate) fn name_at(text: &str, at: usize) -> Option<Written<'_>> {
     let bytes = text.as_bytes();
     let starts = bytes.get(at).is_some_and(|byte| classes(*byte) & NAME_START != 0);
-    let end = skip(text, at, |byte| classes(byte) & NAME != 0);
-    if bytes.get(end).is_some_and(|byte| classes(*byte) & NOT_ASCII != 0) {
-        return split_name(text.get(at..)?).map(|(name, _)| name);
+    let (mut end, mut seen) = (at, 0);
+    while let Some(byte) = bytes.get(end) {
+        let found = classes(*byte);
+        if found & NAME == 0 {
+            seen |= found & NOT_ASCII;
+            break;
+        }
+        seen |= found;
+        end += 1;
     }
-    if starts { text.get(at..end) } else { None }
+    if seen & NOT_ASCII != 0 {
+        let (name, _) = split_name(text.get(at..)?)?;
+        return Some(Written {
+            name,
+            has_colon: name.contains(':'),
+        });
+    }
+    if !starts {
+        return None;
+    }
+    Some(Written {
+        name: text.get(at..end)?,
+        has_colon: seen & COLON != 0,
+    })
 }
 
 #[inline]
@@ -118,8 +144,12 @@ mod tests {
             ("×", None),
             ("1名", None),
         ] {
-            assert_eq!(name_at(text, 0), name, "{text}");
-            assert_eq!(name_at(&format!("<{text}"), 1), name, "{text}");
+            let expected = name.map(|name| Written {
+                name,
+                has_colon: name.contains(':'),
+            });
+            assert_eq!(name_at(text, 0), expected, "{text}");
+            assert_eq!(name_at(&format!("<{text}"), 1), expected, "{text}");
         }
         assert_eq!(name_at("a", 1), None);
         assert_eq!(name_at("a", 9), None);
@@ -142,7 +172,8 @@ mod tests {
 
         #[test]
         fn names_are_those_of_the_grammar(text in "[ab:1.<= é名×\u{B7}]{0,12}") {
-            prop_assert_eq!(name_at(&text, 0), split_name(&text).map(|(name, _)| name));
+            let expected = split_name(&text).map(|(name, _)| Written { name, has_colon: name.contains(':') });
+            prop_assert_eq!(name_at(&text, 0), expected);
         }
     }
 }

@@ -60,7 +60,15 @@ impl<'d> Scope<'d> {
         Mark(self.bindings.len())
     }
 
+    #[inline]
     pub(crate) fn rewind(&mut self, mark: Mark) {
+        // Most elements declare nothing.
+        if self.bindings.len() != mark.0 {
+            self.forget(mark);
+        }
+    }
+
+    fn forget(&mut self, mark: Mark) {
         if let Some(index) = &mut self.index {
             for binding in self.bindings.iter().skip(mark.0) {
                 if let Some(bound) = index.bindings.get_mut(binding.prefix) {
@@ -135,6 +143,9 @@ impl<'d> Scope<'d> {
     #[inline]
     pub(crate) fn resolve(&self, prefix: Option<&str>) -> Option<Namespace> {
         let prefix = prefix.unwrap_or_default();
+        if self.bindings.is_empty() && prefix.is_empty() {
+            return Some(Namespace::NONE);
+        }
         self.declared(prefix).or(match prefix {
             "" => Some(Namespace::NONE),
             "xml" => Some(Namespace::OF_XML),

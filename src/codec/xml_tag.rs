@@ -7,14 +7,15 @@
 //!
 //! **Source.** XML 1.0 fifth edition, sections 2.8 (declaration) and 3.1 (tags).
 
-use crate::codec::few::Few;
-use crate::codec::xml_scan::{find, find_in_value, name_at, skip_space};
+use std::collections::HashSet;
+
+use crate::codec::xml_scan::{Written, find, find_in_value, name_at, skip_space};
 use crate::codec::{DecodeFault, Flaw};
 
 /// A tag that has been read.
 #[derive(Debug)]
 pub(crate) struct Tag<'d> {
-    pub(crate) name: &'d str,
+    pub(crate) name: Written<'d>,
     /// Whether it opens an element and closes it.
     pub(crate) is_empty: bool,
     /// The place after it.
@@ -25,6 +26,7 @@ pub(crate) struct Tag<'d> {
 #[derive(Debug)]
 pub(crate) struct RawAttribute<'d> {
     pub(crate) name: &'d str,
+    pub(crate) has_colon: bool,
     /// The text between the quotes.
     pub(crate) raw: &'d str,
     /// Whether that text is the value.
@@ -43,7 +45,7 @@ pub(crate) struct RawAttribute<'d> {
 #[inline]
 pub(crate) fn read<'d>(text: &'d str, start: usize, most: usize, attributes: &mut Vec<RawAttribute<'d>>) -> Result<Tag<'d>, Flaw> {
     let name = name_at(text, start + 1).ok_or_else(|| syntax("expected a name", start + 1))?;
-    let at = start + 1 + name.len();
+    let at = start + 1 + name.name.len();
     // Most tags are a name alone.
     if text.as_bytes().get(at) == Some(&b'>') {
         return Ok(Tag {
@@ -63,6 +65,9 @@ pub(crate) fn read<'d>(text: &'d str, start: usize, most: usize, attributes: &mu
         end: at + end,
     })
 }
+
+/// Up to here comparing each name with each other one beats hashing them.
+const FEW: usize = 8;
 
 /// The place after the tag that starts here: a `>` within quotes does not end it.
 pub(crate) fn find_end(text: &str, start: usize) -> Option<usize> {
@@ -85,7 +90,7 @@ fn read_attributes<'d>(
     ends: impl Fn(&[u8]) -> Option<usize>,
 ) -> Result<(usize, usize), Flaw> {
     let bytes = text.as_bytes();
-    let mut names = Few::new();
+    let mut names: Option<HashSet<&str>> = None;
     loop {
         let start = skip_space(text, at);
         if let Some(end) = ends(bytes.get(start..).unwrap_or_default()) {
@@ -95,7 +100,7 @@ fn read_attributes<'d>(
             return Err(syntax("expected white space, or the end of the tag", at));
         }
         let name = name_at(text, start).ok_or_else(|| syntax("expected an attribute", start))?;
-        at = skip_space(text, start + name.len());
+        at = skip_space(text, start + name.name.len());
         if bytes.get(at) != Some(&b'=') {
             return Err(syntax("expected `=`", at));
         }
@@ -109,7 +114,13 @@ fn read_attributes<'d>(
         if attributes.len() == most {
             return Err(Flaw::new(DecodeFault::Nodes, "expected fewer elements and attributes", start));
         }
-        if !names.insert(name) {
+        let twice = if attributes.len() < FEW {
+            attributes.iter().any(|known| known.name == name.name)
+        } else {
+            let names = names.get_or_insert_with(|| attributes.iter().map(|known| known.name).collect());
+            !names.insert(name.name)
+        };
+        if twice {
             return Err(Flaw::new(DecodeFault::Duplicate, "expected each attribute once", start));
         }
         at = attribute.value_offset + attribute.raw.len() + 1;
@@ -119,7 +130,7 @@ fn read_attributes<'d>(
 
 /// Reads the value whose first quote is at `at`.
 #[inline]
-fn read_value<'d>(text: &'d str, at: usize, name: &'d str, offset: usize) -> Option<RawAttribute<'d>> {
+fn read_value<'d>(text: &'d str, at: usize, name: Written<'d>, offset: usize) -> Option<RawAttribute<'d>> {
     let bytes = text.as_bytes();
     let quote = *bytes.get(at).filter(|byte| matches!(byte, b'"' | b'\''))?;
     let mut end = find_in_value(text, at + 1, quote);
@@ -129,7 +140,8 @@ fn read_value<'d>(text: &'d str, at: usize, name: &'d str, offset: usize) -> Opt
         bytes.get(end)?;
     }
     Some(RawAttribute {
-        name,
+        name: name.name,
+        has_colon: name.has_colon,
         raw: text.get(at + 1..end)?,
         is_plain,
         offset,

@@ -1,45 +1,50 @@
 //! The writing of XML: a tree to a document, in the order of the tree.
 //!
 //! **Invariants.** What is written is well-formed, or nothing is: characters, names, prefixes and the single root are
-//! checked, the writer escapes. Recursion is as deep as a template and a decoded value are.
+//! checked, and what is markup in a text is spelled as a reference. Recursion is as deep as a template and a decoded value are.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::io;
+use std::fmt::Write as _;
+use std::slice;
 
-use quick_xml::Writer;
-use quick_xml::escape::partial_escape;
-use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
-use serde_json::Value;
+use serde_json::{Value, map};
 
+use crate::codec::few::Few;
 use crate::codec::tree::Tree;
-use crate::codec::xml_chars::{find_forbidden, is_plain_name, split_name, split_prefix};
+use crate::codec::xml_chars::{SPELLED_IN_TEXT, SPELLED_IN_VALUE, classes, find_forbidden, is_plain_name, split_prefix};
+use crate::codec::xml_scan::name_at;
 use crate::codec::xml_scope::{Namespace, Scope};
 use crate::codec::{EncodeError, EncodeFault};
 
 /// Writes one document; [`crate::codec::xml::encode`] says how.
 pub(crate) fn encode(tree: &Tree<'_>) -> Result<Vec<u8>, EncodeError> {
-    let members = Node::Tree(tree).members().ok_or(EncodeFault::Root)?;
-    let [(name, root)] = members.as_slice() else {
+    let mut members = Node::Tree(tree).members().ok_or(EncodeFault::Root)?;
+    let (Some((name, root)), None) = (members.next(), members.next()) else {
         return Err(EncodeFault::Root.into());
     };
     if name.starts_with(['@', '$']) {
         return Err(EncodeError::from(EncodeFault::Root).within(name));
     }
-    let items = root.items();
-    let root = match items.as_deref() {
-        None => *root,
-        Some([single]) => *single,
-        Some(_) => return Err(EncodeError::from(EncodeFault::Root).within(name)),
+    let root = match root.items() {
+        None => root,
+        Some(mut items) => match (items.next(), items.next()) {
+            (Some(single), None) => single,
+            _ => return Err(EncodeError::from(EncodeFault::Root).within(name)),
+        },
     };
     let mut encoder = Encoder {
-        writer: Writer::new(Vec::new()),
+        document: String::with_capacity(USUAL_LENGTH),
         scope: Scope::new(),
     };
-    encoder.event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)));
+    encoder.document.push_str(DECLARATION);
     encoder.element(name, root).map_err(|error| error.within(name))?;
-    Ok(encoder.writer.into_inner())
+    Ok(encoder.document.into_bytes())
 }
+
+const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+
+/// What most requests stay below, so that the document is not moved while it grows.
+const USUAL_LENGTH: usize = 512;
 
 /// A part of the tree, whichever way it is held.
 #[derive(Debug, Clone, Copy)]
@@ -58,19 +63,18 @@ impl<'t> Node<'t> {
         }
     }
 
-    fn members(self) -> Option<Vec<(&'t str, Self)>> {
-        if let Self::Tree(Tree::Object(members)) = self {
-            return Some(members.iter().map(|(name, member)| (name.as_ref(), Self::Tree(member))).collect());
+    fn members(self) -> Option<Members<'t>> {
+        match self {
+            Self::Tree(Tree::Object(members)) => Some(Members::Tree(members.iter())),
+            _ => Some(Members::Value(self.value()?.as_object()?.iter())),
         }
-        let members = self.value()?.as_object()?;
-        Some(members.iter().map(|(name, member)| (name.as_str(), Self::Value(member))).collect())
     }
 
-    fn items(self) -> Option<Vec<Self>> {
-        if let Self::Tree(Tree::List(items)) = self {
-            return Some(items.iter().map(Self::Tree).collect());
+    fn items(self) -> Option<Items<'t>> {
+        match self {
+            Self::Tree(Tree::List(items)) => Some(Items::Tree(items.iter())),
+            _ => Some(Items::Value(self.value()?.as_array()?.iter())),
         }
-        Some(self.value()?.as_array()?.iter().map(Self::Value).collect())
     }
 
     /// The text of a string, number or boolean, checked.
@@ -89,64 +93,119 @@ impl<'t> Node<'t> {
     }
 }
 
+/// The members of an object, in its order.
+#[derive(Debug, Clone)]
+enum Members<'t> {
+    Tree(slice::Iter<'t, (Cow<'t, str>, Tree<'t>)>),
+    Value(map::Iter<'t>),
+}
+
+impl<'t> Iterator for Members<'t> {
+    type Item = (&'t str, Node<'t>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Tree(members) => members.next().map(|(name, member)| (name.as_ref(), Node::Tree(member))),
+            Self::Value(members) => members.next().map(|(name, member)| (name.as_str(), Node::Value(member))),
+        }
+    }
+}
+
+/// The items of a list.
+#[derive(Debug)]
+enum Items<'t> {
+    Tree(slice::Iter<'t, Tree<'t>>),
+    Value(slice::Iter<'t, Value>),
+}
+
+impl<'t> Iterator for Items<'t> {
+    type Item = Node<'t>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Tree(items) => items.next().map(Node::Tree),
+            Self::Value(items) => items.next().map(Node::Value),
+        }
+    }
+}
+
 struct Encoder<'t> {
-    writer: Writer<Vec<u8>>,
+    /// As far as it is written; thrown away where the rest cannot be.
+    document: String,
     scope: Scope<'t>,
 }
 
 impl<'t> Encoder<'t> {
     /// Writes one element with all that is in it.
     fn element(&mut self, name: &'t str, node: Node<'t>) -> Result<(), EncodeError> {
-        let members = node.members();
         let mark = self.scope.mark();
-        let mut start = BytesStart::new(name);
-        if let Some(members) = &members {
-            self.declare(members)?;
-            self.attributes(&mut start, members)?;
-        }
-        self.check_name(name)?;
-        match members {
-            Some(members) => {
-                let mut content = members.into_iter().filter(|(name, _)| !name.starts_with('@')).peekable();
-                if content.peek().is_none() {
-                    self.event(Event::Empty(start));
-                } else {
-                    self.event(Event::Start(start));
-                    for (name, member) in content {
-                        self.member(name, member).map_err(|error| error.within(name))?;
-                    }
-                    self.event(Event::End(BytesEnd::new(name)));
-                }
+        self.document.push('<');
+        self.document.push_str(name);
+        if let Some(members) = node.members() {
+            let has_attributes = members.clone().any(|(name, _)| name.starts_with('@'));
+            if has_attributes {
+                self.declare(members.clone())?;
+                self.attributes(members.clone())?;
             }
-            None if node.items().is_some() => return Err(EncodeFault::List.into()),
-            None if node.is_null() => self.event(Event::Empty(start)),
-            None => {
-                let text = node.text()?;
-                if text.is_empty() {
-                    self.event(Event::Empty(start));
-                } else {
-                    self.event(Event::Start(start));
-                    self.text(&text);
-                    self.event(Event::End(BytesEnd::new(name)));
+            self.check_name(name)?;
+            let mut content = members.filter(|(name, _)| !name.starts_with('@')).peekable();
+            if content.peek().is_none() {
+                self.document.push_str("/>");
+            } else {
+                self.document.push('>');
+                for (name, member) in content {
+                    self.member(name, member).map_err(|error| error.within(name))?;
                 }
+                self.end_tag(name);
             }
+        } else {
+            self.check_name(name)?;
+            if node.items().is_some() {
+                return Err(EncodeFault::List.into());
+            }
+            self.content(name, node)?;
         }
         self.scope.rewind(mark);
         Ok(())
+    }
+
+    /// Writes the text of an element that has nothing else, behind its name.
+    fn content(&mut self, name: &str, node: Node<'t>) -> Result<(), EncodeError> {
+        if node.is_null() {
+            self.document.push_str("/>");
+            return Ok(());
+        }
+        let before = self.document.len();
+        self.document.push('>');
+        let start = self.document.len();
+        self.text(node)?;
+        if self.document.len() == start {
+            self.document.truncate(before);
+            self.document.push_str("/>");
+        } else {
+            self.end_tag(name);
+        }
+        Ok(())
+    }
+
+    fn end_tag(&mut self, name: &str) {
+        self.document.push_str("</");
+        self.document.push_str(name);
+        self.document.push('>');
     }
 
     /// Writes a member that is no attribute: the text, one element, or one element for each item of a list.
     fn member(&mut self, name: &'t str, node: Node<'t>) -> Result<(), EncodeError> {
         if name == "$" {
             if !node.is_null() {
-                self.text(&node.text()?);
+                self.text(node)?;
             }
             return Ok(());
         }
         match node.items() {
             None => self.element(name, node),
             Some(items) => {
-                for (index, item) in items.into_iter().enumerate() {
+                for (index, item) in items.enumerate() {
                     self.element(name, item).map_err(|error| error.within(&index.to_string()))?;
                 }
                 Ok(())
@@ -154,7 +213,7 @@ impl<'t> Encoder<'t> {
         }
     }
 
-    fn declare(&mut self, members: &[(&'t str, Node<'t>)]) -> Result<(), EncodeError> {
+    fn declare(&mut self, members: Members<'t>) -> Result<(), EncodeError> {
         for (name, node) in members {
             let prefix = match name.strip_prefix("@xmlns") {
                 Some("") => "",
@@ -173,8 +232,8 @@ impl<'t> Encoder<'t> {
         Ok(())
     }
 
-    fn attributes(&self, start: &mut BytesStart<'_>, members: &[(&'t str, Node<'t>)]) -> Result<(), EncodeError> {
-        let mut names = HashSet::new();
+    fn attributes(&mut self, members: Members<'t>) -> Result<(), EncodeError> {
+        let mut names = Few::new();
         for (name, node) in members {
             let Some(full) = name.strip_prefix('@') else {
                 continue;
@@ -183,12 +242,20 @@ impl<'t> Encoder<'t> {
                 if !names.insert((namespace, local)) {
                     return Err(EncodeFault::Duplicate);
                 }
-                start.push_attribute((full, node.text()?));
+                self.attribute(full, &node.text()?);
                 Ok(())
             });
             written.map_err(|fault| EncodeError::from(fault).within(name))?;
         }
         Ok(())
+    }
+
+    fn attribute(&mut self, name: &str, value: &str) {
+        self.document.push(' ');
+        self.document.push_str(name);
+        self.document.push_str("=\"");
+        self.spell(value, SPELLED_IN_VALUE);
+        self.document.push('"');
     }
 
     /// The expanded name of an attribute; declarations, which have none, stand for themselves.
@@ -205,7 +272,7 @@ impl<'t> Encoder<'t> {
     /// Checks that a name is one and that its prefix is declared.
     fn check_name<'n>(&self, name: &'n str) -> Result<(Option<&'n str>, &'n str), EncodeFault> {
         let (prefix, local) = split_prefix(name).ok_or(EncodeFault::Name)?;
-        if !matches!(split_name(name), Some((_, ""))) {
+        if name_at(name, 0).is_none_or(|found| found.name.len() != name.len()) {
             return Err(EncodeFault::Name);
         }
         if prefix.is_some() && self.scope.resolve(prefix).is_none() {
@@ -214,12 +281,36 @@ impl<'t> Encoder<'t> {
         Ok((prefix, local))
     }
 
-    fn text(&mut self, text: &str) {
-        self.event(Event::Text(BytesText::from_escaped(partial_escape(text))));
+    /// Writes the text of a string, number or boolean.
+    fn text(&mut self, node: Node<'t>) -> Result<(), EncodeFault> {
+        if let Some(Value::Number(number)) = node.value() {
+            write!(self.document, "{number}").expect("a string takes any number of bytes");
+        } else {
+            self.spell(&node.text()?, SPELLED_IN_TEXT);
+        }
+        Ok(())
     }
 
-    fn event(&mut self, event: Event<'_>) {
-        let written: io::Result<()> = self.writer.write_event(event);
-        written.expect("a vector takes any number of bytes");
+    /// Writes a text, and what belongs to a class as references.
+    fn spell(&mut self, text: &str, class: u8) {
+        let mut rest = text;
+        while let Some(at) = rest.bytes().position(|byte| classes(byte) & class != 0) {
+            let (before, found) = rest.split_at(at);
+            let (special, after) = found.split_at(1);
+            self.document.push_str(before);
+            self.document.push_str(match special {
+                "<" => "&lt;",
+                ">" => "&gt;",
+                "&" => "&amp;",
+                "\"" => "&quot;",
+                "'" => "&apos;",
+                "\t" => "&#9;",
+                "\n" => "&#10;",
+                "\r" => "&#13;",
+                as_it_stands => as_it_stands,
+            });
+            rest = after;
+        }
+        self.document.push_str(rest);
     }
 }

@@ -219,7 +219,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn parse_endpoint(text: &str) -> Result<Endpoint, &'static str> {
+/// Reads `http(s)://host`, optional port and path prefix.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_endpoint(text: &str) -> Result<Endpoint, &'static str> {
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| "it is no URL")?;
     let parts = uri.into_parts();
     let scheme = match parts.scheme {

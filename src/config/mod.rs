@@ -52,3 +52,5 @@ mod tests;
 mod variables;
 #[cfg(test)]
 mod yaml_tests;
+
+pub use deployment::parse_endpoint;

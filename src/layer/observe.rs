@@ -22,7 +22,8 @@ use super::{CallContext, CallCredentials, Doubt, Stage, request_id};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::log::{self, RequestRecord};
-use crate::telemetry::metrics::{self, InFlight, RequestMeter};
+use crate::telemetry::metrics;
+use crate::telemetry::metrics::{InFlight, RequestMeter};
 
 /// The stage.
 #[derive(Debug)]

@@ -18,16 +18,19 @@ use crate::telemetry::stamp;
 
 /// A fresh id; sorts by time.
 pub(super) fn fresh() -> Arc<str> {
-    let (milliseconds, nanoseconds) = stamp::unix_time();
+    let id = made_of(stamp::unix_time(), CHANCE.with_borrow_mut(|chance| chance.u64(..)));
+    Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+}
+
+/// The id of this moment (milliseconds since 1970, and nanoseconds beyond them) and chance.
+fn made_of((milliseconds, nanoseconds): (u64, u32), chance: u64) -> Uuid {
     // Twelve bits: steps of a quarter of a microsecond.
     let fraction = u16::try_from((u64::from(nanoseconds) << 12) / 1_000_000).unwrap_or(0);
-    let chance = CHANCE.with_borrow_mut(|chance| chance.u64(..));
     let mut rest = [0; 10];
     let (beginning, end) = rest.split_at_mut(2);
     beginning.copy_from_slice(&fraction.to_be_bytes());
     end.copy_from_slice(&chance.to_be_bytes());
-    let id = Builder::from_unix_timestamp_millis(milliseconds, &rest).into_uuid();
-    Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    Builder::from_unix_timestamp_millis(milliseconds, &rest).into_uuid()
 }
 
 thread_local! {
@@ -44,22 +47,24 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn ids_are_of_version_7_sort_by_time_and_do_not_repeat() {
-        let before = stamp::unix_time().0;
-        let ids: Vec<_> = (0..10_000).map(|_| fresh()).collect();
-        let after = stamp::unix_time().0;
-        let milliseconds = |id: &str| {
-            let uuid = Uuid::parse_str(id).unwrap();
-            assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122), "{id}");
-            u64::try_from(uuid.as_u128() >> 80).unwrap()
-        };
+    fn ids_are_of_version_7_and_sort_by_time() {
+        let moments = [(0, 0), (0, 999_999), (1, 0), (1, 245), (1, 500_000), (1_795_272_739_123, 0)];
+        let ids: Vec<Uuid> = moments
+            .iter()
+            .flat_map(|moment| [made_of(*moment, 0), made_of(*moment, u64::MAX)])
+            .collect();
         for id in &ids {
-            assert!((before..=after).contains(&milliseconds(id)), "{id}");
+            assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122), "{id}");
         }
-        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
-        // As far as the clock tells them apart: all but the chance.
-        let times: Vec<&str> = ids.iter().map(|id| id.get(..18).unwrap()).collect();
-        assert!(times.is_sorted());
+        assert!(ids.is_sorted(), "{ids:?}");
+        let last = ids.last().map(|id| id.as_u128() >> 80);
+        assert_eq!(last, Some(1_795_272_739_123));
+    }
+
+    #[test]
+    fn ids_do_not_repeat() {
+        let ids: BTreeSet<_> = (0..10_000).map(|_| fresh()).collect();
+        assert_eq!(ids.len(), 10_000);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::path;
 use crate::route::{Route, RouteTable};
-use crate::telemetry::metrics::{self, NONE, RequestMeter};
+use crate::telemetry::metrics::{NONE, RequestMeter, batch_item_ended, schema_drifted};
 
 /// The stage.
 #[derive(Debug)]
@@ -245,9 +245,9 @@ where
         }
         let route = spoken.trail.route.as_ref();
         let reason = spoken.error.as_ref().map(|error| error.reason);
-        metrics::batch_item_ended(route.map_or(NONE, |route| &route.provider), &action, spoken.outcome, reason);
+        batch_item_ended(route.map_or(NONE, |route| &route.provider), &action, spoken.outcome, reason);
         if let (true, Some(route)) = (spoken.trail.drift, route) {
-            metrics::schema_drifted(&route.provider, &route.action);
+            schema_drifted(&route.provider, &route.action);
         }
         log_line(&spoken, &request_id, begun.elapsed());
         let document = match &spoken.error {

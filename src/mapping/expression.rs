@@ -20,89 +20,9 @@ use cel::objects::{Key, Map as CelMap};
 use cel::{Context, Env, ExecutionError, IdedExpr, Program};
 use serde_json::Value;
 
-use super::headers::Headers;
+pub use super::bindings::Bindings;
 use super::nesting;
 use super::plan::{Gap, Plan};
-use super::request::Fresh;
-
-/// The values that an expression may refer to, by name.
-#[derive(Clone, Debug, Default)]
-pub struct Bindings<'a> {
-    names: Vec<(&'a str, Bound<'a>)>,
-}
-
-/// What a name stands for.
-#[derive(Clone, Copy, Debug)]
-enum Bound<'a> {
-    /// What is fresh for each call.
-    Fresh(&'a Fresh),
-    /// The headers of a reply, of which most are never asked for.
-    Headers(&'a Headers<'a>),
-    /// A value.
-    Value(&'a Value),
-}
-
-impl<'a> Bindings<'a> {
-    /// No names.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            names: Vec::with_capacity(USUAL_NAMES),
-        }
-    }
-
-    /// Adds a name; a later one hides an earlier one.
-    #[must_use]
-    pub fn with(mut self, name: &'a str, value: &'a Value) -> Self {
-        self.names.push((name, Bound::Value(value)));
-        self
-    }
-
-    /// Adds what is fresh for each call under a name.
-    #[must_use]
-    pub(super) fn with_fresh(mut self, name: &'a str, fresh: &'a Fresh) -> Self {
-        self.names.push((name, Bound::Fresh(fresh)));
-        self
-    }
-
-    /// Adds the headers of a reply under a name.
-    #[must_use]
-    pub(super) fn with_headers(mut self, name: &'a str, headers: &'a Headers<'a>) -> Self {
-        self.names.push((name, Bound::Headers(headers)));
-        self
-    }
-
-    fn look_up(&self, name: &str) -> Option<Bound<'a>> {
-        self.names.iter().rev().find(|(known, _)| *known == name).map(|(_, bound)| *bound)
-    }
-
-    /// Where a chain begins, and the steps that are left from there.
-    ///
-    /// # Errors
-    /// [`Gap::Unsure`] where there is no such name, [`Gap::Absent`] where there is no such header.
-    pub(super) fn start<'r>(&self, reference: &'r Reference) -> Result<(Cow<'a, Value>, &'r [Step]), Gap> {
-        match (self.look_up(&reference.root).ok_or(Gap::Unsure)?, reference.steps.as_slice()) {
-            (Bound::Headers(headers), [Step::Member(name), rest @ ..]) => match headers.get(name) {
-                Some(text) => Ok((Cow::Owned(Value::from(text)), rest)),
-                None => Err(Gap::Absent),
-            },
-            (Bound::Fresh(fresh), [Step::Member(name), rest @ ..]) if fresh.get(name).is_some() => {
-                Ok((Cow::Owned(Value::from(fresh.get(name))), rest))
-            }
-            (bound, steps) => Ok((Cow::Borrowed(bound.value()), steps)),
-        }
-    }
-}
-
-impl<'a> Bound<'a> {
-    fn value(self) -> &'a Value {
-        match self {
-            Self::Fresh(fresh) => fresh.whole(),
-            Self::Headers(headers) => headers.whole(),
-            Self::Value(value) => value,
-        }
-    }
-}
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -502,9 +422,6 @@ fn to_json(value: &cel::Value) -> Option<Value> {
     })
 }
 
-/// A request has four to six, a reply four more.
-const USUAL_NAMES: usize = 12;
-
 /// The standard environment with the string functions (`lowerAscii`, `split`, …), built once: building it costs more
 /// than a thousand evaluations.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -534,6 +451,8 @@ fn digests(environment: &mut Env) -> Result<(), cel::DeclarationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::headers::Headers;
+    use crate::mapping::request::Fresh;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -750,7 +669,7 @@ mod tests {
     #[test]
     fn everyday_expressions_are_answered_without_cel() {
         let body = json!({ "result": "SUCCESS", "error": { "code": "ID.1001" }, "none": null, "list": [{ "id": "15" }, { "id": "25" }], "n": 7,
-            "location": "https://host/zstack/v1/api-jobs/5ca9" });
+            "location": "https://host/v1/jobs/5ca9" });
         let (status, id, text) = (json!(200), json!("15"), json!("no api mapping"));
         let bindings = Bindings::new()
             .with("body", &body)
@@ -772,6 +691,7 @@ mod tests {
             ("body.location.split('/')[size(body.location.split('/')) - 1]", Some(json!("5ca9"))),
             ("body.result + ', ' + body.error.code", Some(json!("SUCCESS, ID.1001"))),
             ("!('x' in body)", Some(json!(true))),
+            ("body.list.exists(item, has(item.id) && item.id == id)", Some(json!(true))),
             ("body.missing == 1", None),
         ] {
             let Expression::Cel(cel) = Expression::parse(source).unwrap() else {

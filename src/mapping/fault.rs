@@ -13,6 +13,7 @@ use http::header::{DATE, RETRY_AFTER};
 
 use super::expression::{Bindings, EvaluationError, Expression};
 use super::template::{Placeholder, to_text};
+use crate::model::error::VendorFault;
 use crate::model::reason::Reason;
 
 /// A compiled table of the `faults` block.
@@ -149,6 +150,17 @@ impl FaultTable {
     #[must_use]
     pub fn request_id(&self, bindings: &Bindings<'_>) -> Option<String> {
         first(&self.request_id, bindings, MAX_CODE_CHARS)
+    }
+
+    /// All of it, in case that the answer is a fault.
+    #[must_use]
+    pub fn fault(&self, status: u16, bindings: &Bindings<'_>) -> VendorFault {
+        VendorFault {
+            status,
+            code: self.code(bindings),
+            message: self.message(bindings),
+            request_id: self.request_id(bindings),
+        }
     }
 
     /// The reason by rule; `None` where no rule matches.

@@ -138,8 +138,9 @@ impl Items {
         let Some(list) = list.evaluate(bindings).map_err(drop)? else {
             return Ok(());
         };
+        let mut bindings = bindings.over_items("item");
         for item in list.as_array().ok_or(())? {
-            let bindings = bindings.clone().with("item", item);
+            bindings.set_item(item);
             let id = self.id.text(&bindings).map_err(drop)?.ok_or(())?;
             let message = || {
                 let message = self.message.as_ref().and_then(|message| message.text(&bindings).ok().flatten());

@@ -6,10 +6,12 @@
 //! **Invariants**: a task is only called unknown by a list that is complete; a state that the route does not know is
 //! `unknown`, never a guess. One page serves any number of callers: nothing in it belongs to one of them.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::expression::{Bindings, Expression};
-use super::fault::clean;
+use super::fault::{FaultTable, clean};
 use super::moment::Times;
 use super::reply::{Reading, ReplyRules, Told, bad};
 use super::request::{CallValues, Fresh, causes};
@@ -46,7 +48,15 @@ pub struct TaskRules {
 #[derive(Debug)]
 pub struct Page {
     values: ReplyValues<'static>,
-    fault: VendorFault,
+    faults: Arc<FaultTable>,
+    status: u16,
+}
+
+impl Page {
+    /// What the vendor said, in case that it is a fault.
+    fn fault(&self, bindings: &Bindings<'_>) -> VendorFault {
+        self.faults.fault(self.status, bindings)
+    }
 }
 
 /// A task as a page shows it.
@@ -99,7 +109,7 @@ impl ReplyRules {
     /// A [`Reading`] that is an error: a fault by the rules, a page that does not fit its schema, anything that is no page.
     pub fn page(&self, call: &CallValues, reply: &UpstreamReply) -> Result<Page, Box<Reading>> {
         let values = ReplyValues::new(reply, self.decode(reply));
-        let fault = {
+        {
             let bindings = values.bind(call.bindings());
             let told = Told {
                 rules: self,
@@ -114,16 +124,18 @@ impl ReplyRules {
             if !reply.status.is_success() {
                 return Err(Box::new(told.unruled()));
             }
-            // A look without a document shows nothing, whatever the schema allows.
-            match told.unfit() {
-                Some(reading) => return Err(Box::new(reading)),
-                None if !values.is_value() => return Err(Box::new(bad(told.fault(), "the vendor's answer is empty").into())),
-                None => told.fault(),
+            if let Some(reading) = told.unfit() {
+                return Err(Box::new(reading));
             }
-        };
+            // A look without a document shows nothing, whatever the schema allows.
+            if !values.is_value() {
+                return Err(Box::new(bad(told.fault(), "the vendor's answer is empty").into()));
+            }
+        }
         Ok(Page {
             values: values.into_owned(),
-            fault,
+            faults: Arc::clone(&self.faults),
+            status: reply.status.as_u16(),
         })
     }
 }
@@ -135,7 +147,7 @@ impl TaskRules {
     /// `TASK_NOT_FOUND` where a complete page does not show it; `BAD_VENDOR_RESPONSE` where nothing can be said.
     pub fn sight(&self, page: &Page, call: &CallValues) -> Result<Sighting, GatewayError> {
         let bindings = page.values.bind(call.bindings());
-        let unclear = |detail: &str| bad(page.fault.clone(), detail);
+        let unclear = |detail: &str| bad(page.fault(&bindings), detail);
         let found = match self.item.evaluate(&bindings) {
             Ok(found) => found.map(std::borrow::Cow::into_owned),
             Err(error) => return Err(unclear("the vendor's answer lacks what the route reads from it").with_internal(causes(&error))),
@@ -175,8 +187,8 @@ impl TaskRules {
             name,
             created_at,
             updated_at,
-            vendor_status: page.fault.status,
-            vendor_request_id: page.fault.request_id.clone(),
+            vendor_status: page.status,
+            vendor_request_id: page.faults.request_id(&bindings),
             item,
         })
     }
@@ -186,10 +198,10 @@ impl TaskRules {
         let is_complete = self.complete.as_ref().map_or(Ok(true), |complete| complete.holds(bindings));
         if is_complete == Ok(true) {
             let detail = "the vendor does not know a task with this id";
-            return GatewayError::new(Reason::TaskNotFound, detail).with_vendor(page.fault.clone());
+            return GatewayError::new(Reason::TaskNotFound, detail).with_vendor(page.fault(bindings));
         }
         let detail = "the vendor shows only a part of its tasks, and this one is not among them";
-        bad(page.fault.clone(), detail)
+        bad(page.fault(bindings), detail)
     }
 }
 
@@ -298,7 +310,7 @@ pub fn values_for_look(call: &CallValues, schema: &RequestSchema) -> Result<Call
         id: call.id.clone(),
         body,
         call: Fresh::nothing(),
-        settings: std::sync::Arc::clone(&call.settings),
+        settings: Arc::clone(&call.settings),
     })
 }
 

@@ -15,6 +15,7 @@ pub mod request;
 pub mod template;
 pub mod validate;
 
+mod bindings;
 mod headers;
 mod nesting;
 mod plan;

@@ -20,6 +20,12 @@ pub(super) enum Plan {
     And(Box<[Self; 2]>),
     Call(Function, Vec<Self>),
     Compare(Comparison, Box<[Self; 2]>),
+    /// `list.exists(name, condition)`
+    Exists {
+        list: Box<Self>,
+        name: String,
+        condition: Box<Self>,
+    },
     /// `list.filter(name, condition)`
     Filter {
         list: Box<Self>,
@@ -87,7 +93,7 @@ impl Plan {
         }
         match &expression.expr {
             Expr::Call(call) => Self::of_call(call),
-            Expr::Comprehension(comprehension) => Self::of_filter(comprehension),
+            Expr::Comprehension(comprehension) => Self::of_filter(comprehension).or_else(|| Self::of_exists(comprehension)),
             Expr::List(list) if list.optional_indices.is_empty() => {
                 list.elements.iter().map(Self::of).collect::<Option<_>>().map(Self::List)
             }
@@ -175,6 +181,32 @@ impl Plan {
         })
     }
 
+    /// `list.exists(name, condition)` as its macro spells it: `found || condition` from `false` on, until it is true.
+    fn of_exists(loops: &ComprehensionExpr) -> Option<Self> {
+        let call = |part: &'_ IdedExpr, name: &str| match &part.expr {
+            Expr::Call(call) if call.func_name == name && call.target.is_none() => Some(call.args.clone()),
+            _ => None,
+        };
+        let found = |part: &IdedExpr| matches!(&part.expr, Expr::Ident(ident) if *ident == loops.accu_var);
+        let starts_false = matches!(&loops.accu_init.expr, Expr::Literal(LiteralValue::Boolean(flag)) if !*flag.inner());
+        let not = call(&loops.loop_cond, operators::NOT_STRICTLY_FALSE)?;
+        let [not] = not.as_slice() else { return None };
+        let until = call(not, operators::LOGICAL_NOT)?;
+        let step = call(&loops.loop_step, operators::LOGICAL_OR)?;
+        match (until.as_slice(), step.as_slice()) {
+            ([until], [before, condition])
+                if starts_false && found(until) && found(before) && found(&loops.result) && loops.iter_var2.is_none() =>
+            {
+                Some(Self::Exists {
+                    list: Box::new(Self::of(&loops.iter_range)?),
+                    name: loops.iter_var.clone(),
+                    condition: Box::new(Self::of(condition)?),
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// The value.
     ///
     /// # Errors
@@ -183,7 +215,7 @@ impl Plan {
         match self {
             Self::Read(reference) => read(reference, bindings),
             Self::Literal(value) => Ok(Cow::Borrowed(value)),
-            Self::And(_) | Self::Or(_) | Self::Not(_) | Self::Has { .. } | Self::Compare(..) => {
+            Self::And(_) | Self::Compare(..) | Self::Exists { .. } | Self::Has { .. } | Self::Not(_) | Self::Or(_) => {
                 self.holds(bindings).map(|holds| Cow::Owned(Value::Bool(holds)))
             }
             Self::If(parts) => {
@@ -208,17 +240,15 @@ impl Plan {
             }
             Self::Filter { list, name, condition } => {
                 let list = list.evaluate(bindings)?;
-                let found: Result<Vec<Value>, Gap> = list
-                    .as_array()
-                    .ok_or(Gap::Unsure)?
-                    .iter()
-                    .filter_map(|item| match condition.holds(&bindings.clone().with(name, item)) {
-                        Ok(true) => Some(Ok(item.clone())),
-                        Ok(false) => None,
-                        Err(gap) => Some(Err(gap)),
-                    })
-                    .collect();
-                Ok(Cow::Owned(Value::Array(found?)))
+                let mut bindings = bindings.over_items(name);
+                let mut found = Vec::new();
+                for item in list.as_array().ok_or(Gap::Unsure)? {
+                    bindings.set_item(item);
+                    if condition.holds(&bindings)? {
+                        found.push(item.clone());
+                    }
+                }
+                Ok(Cow::Owned(Value::Array(found)))
             }
             Self::Call(function, parts) => match parts.as_slice() {
                 [one] => function.of_one(one.evaluate(bindings)?),
@@ -245,6 +275,22 @@ impl Plan {
             Self::And(parts) => junction(parts, bindings, false),
             Self::Or(parts) => junction(parts, bindings, true),
             Self::Not(part) => part.holds(bindings).map(|holds| !holds),
+            Self::Exists { list, name, condition } => {
+                let list = list.evaluate(bindings)?;
+                let mut bindings = bindings.over_items(name);
+                let mut absent = false;
+                for item in list.as_array().ok_or(Gap::Unsure)? {
+                    bindings.set_item(item);
+                    match condition.holds(&bindings) {
+                        Ok(true) => return Ok(true),
+                        Ok(false) => {}
+                        // An item that holds is enough, whatever is wrong with others.
+                        Err(Gap::Absent) => absent = true,
+                        Err(Gap::Unsure) => return Err(Gap::Unsure),
+                    }
+                }
+                if absent { Err(Gap::Absent) } else { Ok(false) }
+            }
             Self::Has { operand, field } => match operand.evaluate(bindings)?.as_ref() {
                 Value::Object(members) => Ok(members.contains_key(field)),
                 _ => Err(Gap::Unsure),

@@ -158,7 +158,7 @@ impl ReplyRules {
         if header(reply, CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Decoded::Unreadable("the body has a content coding that was not asked for".to_owned());
         }
-        if header(reply, CONTENT_TYPE).is_some_and(|kind| is_page(kind)) {
+        if header(reply, CONTENT_TYPE).is_some_and(is_page) {
             return Decoded::Unreadable("the body is an HTML page".to_owned());
         }
         let read = match &self.body {
@@ -193,13 +193,7 @@ impl Told<'_> {
 
     /// What the vendor said, in case that it is a fault.
     pub(super) fn fault(&self) -> VendorFault {
-        let faults = &self.rules.faults;
-        VendorFault {
-            status: self.status(),
-            code: faults.code(self.bindings),
-            message: faults.message(self.bindings),
-            request_id: faults.request_id(self.bindings),
-        }
+        self.rules.faults.fault(self.status(), self.bindings)
     }
 
     pub(super) fn bad(&self, detail: &str) -> GatewayError {

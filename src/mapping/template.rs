@@ -116,8 +116,10 @@ impl Template {
                 let mut rendered = Vec::new();
                 match items {
                     Cow::Borrowed(items) => {
+                        let mut bindings = bindings.over_items(name);
                         for item in items.as_array().ok_or_else(|| RenderError::NotAList(list.expression.to_string()))? {
-                            rendered.extend(body.render(&bindings.clone().with(name, item))?);
+                            bindings.set_item(item);
+                            rendered.extend(body.render(&bindings)?);
                         }
                     }
                     Cow::Owned(items) => {

@@ -20,6 +20,7 @@ use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http_body_util::Full;
 
 use super::Tasks;
+use crate::upstream::bell::Rope;
 
 /// What becomes of a request.
 pub(super) type Answered = Result<Response<Full<Bytes>>, Infallible>;
@@ -130,7 +131,8 @@ where
 
 enum Rest<F> {
     Answer(Answered),
-    Call(Pin<Box<F>>, Place),
+    /// Polled only when its bell has rung: most of what wakes a connection up is between it and its socket.
+    Call(Pin<Box<F>>, Place, Rope),
 }
 
 impl<F> Work<F>
@@ -146,7 +148,7 @@ where
     /// A call, which outlives whoever waits for it.
     pub(super) fn call(future: F, place: Place, tasks: Tasks) -> Self {
         let desk = Arc::clone(&place.0);
-        let rest = Some(Rest::Call(Box::pin(future), place));
+        let rest = Some(Rest::Call(Box::pin(future), place, Rope::new()));
         Self { desk, rest, tasks }
     }
 }
@@ -162,13 +164,20 @@ where
         let mut answer = match this.rest.take() {
             None => return Poll::Pending,
             Some(Rest::Answer(answer)) => answer,
-            Some(Rest::Call(mut future, place)) => match future.as_mut().poll(cx) {
-                Poll::Ready(answer) => answer,
-                Poll::Pending => {
-                    this.rest = Some(Rest::Call(future, place));
-                    return Poll::Pending;
+            Some(Rest::Call(mut future, place, rope)) => {
+                rope.bell.listen(cx);
+                let polled = match rope.bell.answer() {
+                    true => future.as_mut().poll(&mut Context::from_waker(&rope.waker)),
+                    false => Poll::Pending,
+                };
+                match polled {
+                    Poll::Ready(answer) => answer,
+                    Poll::Pending => {
+                        this.rest = Some(Rest::Call(future, place, rope));
+                        return Poll::Pending;
+                    }
                 }
-            },
+            }
         };
         this.desk.close_unless_whole(&mut answer);
         this.desk.note(&answer);
@@ -181,7 +190,7 @@ where
     F: Future<Output = Answered> + Send + 'static,
 {
     fn drop(&mut self) {
-        if let Some(Rest::Call(future, place)) = self.rest.take() {
+        if let Some(Rest::Call(future, place, _)) = self.rest.take() {
             self.tasks.see_through(async move {
                 // Log and metrics have it; there is nobody left to tell.
                 let _ = future.await;

@@ -52,6 +52,7 @@ use self::wire::{Pace, Wire};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::metrics;
+use crate::upstream::bell::{unless, unless_at_last};
 
 /// How many connections, and how long each may take for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,26 +188,14 @@ where
     let is_http2 = Arc::clone(&stage.is_http2);
     let connection = builder.serve_connection(TokioIo::new(wire), stage);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        // Without it chance decides which is asked first, and a simulated run could not be had again.
-        biased;
-        ended = connection.as_mut() => ended,
-        () = shutdown.closed() => {
+    let ended = match unless_at_last(told(&shutdown, &is_http2, &desk, pace), connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(Told::End) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        // HTTP/2 says up to which request it listens, so that its end can begin earlier and nothing is lost. The stages say
-        // it for HTTP/1.
-        () = async {
-            shutdown.left().await;
-            is_http2.notified().await;
-        } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        // The wire ends idle connections of HTTP/1.1; of HTTP/2 it does not know which are. What is still open after a GOAWAY are
-        // answers that nobody takes.
-        () = desk.idle(pace.idle) => {
+        // What is still open after a GOAWAY are answers that nobody takes.
+        Err(Told::Idle) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 biased;
@@ -218,6 +207,28 @@ where
     if let Err(error) = ended {
         // A caller that hangs up or sends rubbish; it was answered where that was possible.
         tracing::debug!(error, "connection ended early");
+    }
+}
+
+/// What ends a connection from outside.
+enum Told {
+    End,
+    Idle,
+}
+
+async fn told(shutdown: &Shutdown, is_http2: &Notify, desk: &Desk, pace: Pace) -> Told {
+    tokio::select! {
+        // Without it chance decides which is asked first, and a simulated run could not be had again.
+        biased;
+        () = shutdown.closed() => Told::End,
+        // HTTP/2 says up to which request it listens, so that its end can begin earlier and nothing is lost. The stages say
+        // it for HTTP/1.
+        () = async {
+            shutdown.left().await;
+            is_http2.notified().await;
+        } => Told::End,
+        // The wire ends idle connections of HTTP/1.1; of HTTP/2 it does not know which are.
+        () = desk.idle(pace.idle) => Told::Idle,
     }
 }
 
@@ -288,7 +299,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, future: F) {
         let abort = self.abort.clone();
         drop(self.tracker.spawn(async move {
-            abort.run_until_cancelled(future).await;
+            let _ended_or_not = unless(abort.cancelled(), future).await;
         }));
     }
 }

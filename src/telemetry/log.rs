@@ -222,9 +222,12 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Shared<W> {
     }
 }
 
+/// Takes one line, its end included.
+type LineWriter = dyn Fn(&[u8]) + Send + Sync;
+
 /// The way of the lines of requests past the formatter of events: a part of the subscriber, so that they go where its events go.
 struct RequestLines {
-    write: Box<dyn Fn(&[u8]) + Send + Sync>,
+    write: Box<LineWriter>,
     /// Does the filter let them through? It never changes.
     enabled: OnceLock<bool>,
 }

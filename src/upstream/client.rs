@@ -172,7 +172,8 @@ impl UpstreamClient {
     /// As in the table of this module.
     pub async fn send(&self, request: UpstreamRequest, deadline: Instant) -> Result<Exchange, GatewayError> {
         let prepared = self.prepare(request, self.fixed())?;
-        self.attempt(&prepared, deadline, Way::Any).await.map_err(|missed| missed.error)
+        let attempted = self.attempt(&prepared, deadline, Way::Any, Instant::now()).await;
+        attempted.map_err(|missed| missed.error)
     }
 
     /// The credentials of the connection, where they are fixed.
@@ -222,40 +223,40 @@ impl UpstreamClient {
         })
     }
 
-    /// Sends the request once.
+    /// Sends the request once, beginning `start`, which is now.
     ///
     /// # Errors
     /// [`Missed`], with an error as in the table of this module.
-    pub(super) async fn attempt(&self, request: &Prepared, deadline: Instant, way: Way) -> Result<Exchange, Missed> {
+    pub(super) async fn attempt(&self, request: &Prepared, deadline: Instant, way: Way, start: Instant) -> Result<Exchange, Missed> {
         let Inner { pool, limits, .. } = &*self.inner;
-        let start = Instant::now();
         if deadline <= start {
             return Err(Missed::own(failure::out_of_time()));
         }
         let kept = match way {
-            Way::Any => pool.take(),
+            Way::Any => pool.take(start),
             Way::New => {
                 pool.clear();
                 None
             }
         };
         let was_kept = kept.is_some();
-        let mut connection = match kept {
-            Some(kept) => kept,
+        let (mut connection, connected) = match kept {
+            Some(kept) => (kept, start),
             None => match pool.connect(deadline).await {
-                Ok(new) => new,
+                Ok(new) => (new, Instant::now()),
                 Err(_) if Instant::now() >= deadline => return Err(Missed::own(failure::out_of_time())),
                 Err(failure) => return Err(Missed::connect(&failure)),
             },
         };
-        let limit = limits.timeout.min(deadline.saturating_duration_since(Instant::now()));
+        let limit = limits.timeout.min(deadline.saturating_duration_since(connected));
         let fits = |response: &Response<Incoming>| self.fits(response);
         let exchanged = connection
-            .exchange(request.to_http(), Instant::now() + limit, limits.max_reply_bytes, fits)
+            .exchange(request.to_http(), connected + limit, limits.max_reply_bytes, fits)
             .await;
         match exchanged {
             Ok(response) => {
-                pool.give(connection);
+                let end = Instant::now();
+                pool.give(connection, end);
                 let (head, body) = response.into_parts();
                 Ok(Exchange {
                     reply: UpstreamReply {
@@ -263,7 +264,7 @@ impl UpstreamClient {
                         headers: head.headers,
                         body,
                     },
-                    elapsed: start.elapsed(),
+                    elapsed: end.saturating_duration_since(start),
                 })
             }
             Err(broken) => {

@@ -120,7 +120,7 @@ impl Missed {
             }
             Broken::TooLarge => (too_large(most), Miss::Sent),
             Broken::Unfit(detail) => (not_an_answer(detail), Miss::Sent),
-            Broken::Body(error) => (of_body(error.as_ref()), Miss::Sent),
+            Broken::Body(error) => (of_body(&error), Miss::Sent),
         };
         Self {
             error,

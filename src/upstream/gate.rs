@@ -232,9 +232,13 @@ impl Pass<'_> {
     /// # Errors
     /// `PROVIDER_RATE_LIMITED` with the time until there is a turn, and `PROVIDER_SUSPENDED`.
     pub async fn attempt(&self, deadline: Instant) -> Result<(), GatewayError> {
+        self.attempt_at(deadline, Instant::now()).await.map(drop)
+    }
+
+    /// As [`Self::attempt`], asked for `now`; when it may begin.
+    pub(super) async fn attempt_at(&self, deadline: Instant, now: Instant) -> Result<Instant, GatewayError> {
         let gate = self.admitted.gate;
         let attempted = async {
-            let now = Instant::now();
             self.admitted.renew(now)?;
             let own: &[Arc<Allowance>] = match self.aim {
                 Aim::Act | Aim::ActUnseen | Aim::Look => &self.route.allowances,
@@ -242,33 +246,39 @@ impl Pass<'_> {
                 Aim::Ask => &[],
             };
             if gate.limits.allowances.is_empty() && own.is_empty() {
-                return Ok(now);
+                return Ok((now, now));
             }
             let all = gate.limits.allowances.iter().chain(own);
             let latest = (now + gate.limits.queue.patience()).min(deadline);
             let slot = gate.ledger.reserve(all, now, latest).map_err(rate_limited)?;
+            let mut begin = now;
             if slot.at() > now {
                 tokio::select! {
                     biased;
                     () = gate.suspended.notified() => return Err(gate.suspended()),
                     () = sleep_until(slot.at()) => {}
                 }
-                metrics::gate_waited(&gate.provider, WaitFor::Rate, now.elapsed());
-                self.admitted.renew(Instant::now())?;
+                begin = Instant::now();
+                metrics::gate_waited(&gate.provider, WaitFor::Rate, begin.saturating_duration_since(now));
+                self.admitted.renew(begin)?;
             }
             let at = slot.at();
             slot.used();
-            Ok(at)
+            Ok((at, begin))
         };
-        let at = attempted.await.inspect_err(|error| gate.refused(error))?;
+        let (at, begin) = attempted.await.inspect_err(|error| gate.refused(error))?;
         gate.record().health.went_out(at);
-        Ok(())
+        Ok(begin)
     }
 
     /// After every attempt: what it showed of the vendor.
     pub fn observed(&self, sign: Sign) {
+        self.observed_at(sign, Instant::now());
+    }
+
+    /// As [`Self::observed`], where it ended `now`.
+    pub(super) fn observed_at(&self, sign: Sign, now: Instant) {
         let gate = self.admitted.gate;
-        let now = Instant::now();
         let ticket = *self.admitted.ticket();
         let change = {
             let Record { chance, breaker, health } = &mut *gate.record();

@@ -95,20 +95,22 @@ impl Ladder {
         self.budget.deposit();
         let mut way = Way::Any;
         let mut told: Option<Told> = None;
-        let (mut repetitions, mut was_limited) = (0, false);
+        let (mut repetitions, mut was_limited, mut now) = (0, false, begun);
         loop {
-            if let Err(refused) = terms.pass.attempt(terms.deadline).await {
-                return told.map_or(Err(refused), |told| told.result);
-            }
-            let start = Instant::now();
-            let attempted = client.attempt(&prepared, terms.deadline, way).await;
-            meter.call_ended(&terms.route.action, start.elapsed());
-            terms.pass.observed(sign(&attempted, terms.pass));
+            let start = match terms.pass.attempt_at(terms.deadline, now).await {
+                Ok(start) => start,
+                Err(refused) => return told.map_or(Err(refused), |told| told.result),
+            };
+            let attempted = client.attempt(&prepared, terms.deadline, way, start).await;
+            // An attempt that went well knows how long it took.
+            let elapsed = attempted.as_ref().map_or_else(|_| start.elapsed(), |exchange| exchange.elapsed);
+            meter.call_ended(&terms.route.action, elapsed);
+            terms.pass.observed_at(sign(&attempted, terms.pass), start + elapsed);
             let next = rung(&attempted, terms.route).filter(|(rung, _)| *rung != Rung::Limited || !was_limited);
             let heard = attempted.as_ref().map_or_else(|missed| missed.miss == Miss::Sent, |_| true);
             let result = match attempted {
                 Ok(exchange) => Ok(Exchange {
-                    elapsed: begun.elapsed(),
+                    elapsed: (start + elapsed).saturating_duration_since(begun),
                     ..exchange
                 }),
                 Err(missed) => Err(missed.error),
@@ -143,6 +145,7 @@ impl Ladder {
             way = if rung == Rung::Stale { Way::New } else { Way::Any };
             was_limited |= rung == Rung::Limited;
             repetitions += 1;
+            now = Instant::now();
             told = Some(last);
         }
     }

@@ -6,8 +6,9 @@
 //! [`policy`] takes a request through the [`gate`] of its provider ([`rate`] counts over time, [`breaker`] leaves a provider alone,
 //! [`health`] is what people see of it), [`credentials`] applies what proves who asks (`session` keeps what a `login`
 //! gave, `sign_sdk` and `sign_dated` sign), `ladder` makes the attempts, [`client`] makes one, `pool` keeps connections, `connect` opens them over
-//! a [`network`], `failure` and [`tls`] say what a broken attempt means.
+//! a [`network`], `bell` keeps its wake-ups apart, `failure` and [`tls`] say what a broken attempt means.
 
+pub(crate) mod bell;
 pub mod breaker;
 mod budget;
 pub mod client;

@@ -15,21 +15,23 @@
 //!   where the transport has not taken a byte since the request was handed over (a [`Meter`] below the library counts).
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connect::{BoxError, ConnectFailure, Connected, Connector};
+use super::bell::Rope;
+use super::connect::{ConnectFailure, Connected, Connector};
 use super::meter::Meter;
 use super::network::Transport;
 
@@ -65,6 +67,8 @@ pub(super) struct Kept {
     /// Nothing once it has ended.
     connection: Option<Http1>,
     meter: Arc<Meter>,
+    /// Wakes the connection up, and who polls it where that is news to them.
+    rope: Rope,
     /// One timer for all exchanges: moving it to a later time costs next to nothing.
     alarm: Pin<Box<Sleep>>,
     idle_since: Instant,
@@ -89,7 +93,7 @@ pub(super) enum Broken {
     /// The head was read and is none that the request can have, in these words.
     Unfit(&'static str),
     /// The head was read and the rest was not.
-    Body(BoxError),
+    Body(hyper::Error),
 }
 
 /// Why the polling stopped.
@@ -110,12 +114,12 @@ impl Pool {
         }
     }
 
-    /// An idle connection that looks alive, where there is one.
-    pub(super) fn take(&self) -> Option<Box<Kept>> {
+    /// An idle connection that looks alive `now`, where there is one.
+    pub(super) fn take(&self, now: Instant) -> Option<Box<Kept>> {
         loop {
             let mut kept = self.shelf.state().idle.pop()?;
             kept.look();
-            if kept.idle_since + IDLE > Instant::now() && kept.is_ready() {
+            if kept.idle_since + IDLE > now && kept.is_ready() {
                 return Some(kept);
             }
             kept.end();
@@ -138,13 +142,14 @@ impl Pool {
             sender,
             connection: Some(connection),
             meter,
+            rope: Rope::new(),
             alarm: Box::pin(sleep_until(Instant::now())),
             idle_since: Instant::now(),
         }))
     }
 
-    /// Takes a connection back whose exchange went well.
-    pub(super) fn give(&self, mut kept: Box<Kept>) {
+    /// Takes a connection back whose exchange has `now` gone well.
+    pub(super) fn give(&self, mut kept: Box<Kept>, now: Instant) {
         if !kept.is_ready() {
             kept.look();
         }
@@ -152,7 +157,7 @@ impl Pool {
             kept.end();
             return;
         }
-        kept.idle_since = Instant::now();
+        kept.idle_since = now;
         let mut state = self.shelf.state();
         if state.idle.len() >= self.most {
             drop(state);
@@ -223,8 +228,8 @@ impl Kept {
         hyper::ext::on_informational(&mut request, move |_| meter.interim_answer());
         self.meter.request_begins();
         self.alarm.as_mut().reset(until);
-        let response = self.sender.try_send_request(request);
-        let answered = self.drive(response).await;
+        let mut response = pin!(self.sender.try_send_request(request));
+        let answered = self.drive(|cx| response.as_mut().poll(cx)).await;
         let sent = self.meter.written() != before;
         let response = match answered {
             Ok(Ok(response)) => response,
@@ -237,30 +242,41 @@ impl Kept {
             Err(Halt::Time) => return Err(Broken::Time { sent }),
         };
         fits(&response)?;
-        let (head, body) = response.into_parts();
-        match self.drive(Limited::new(body, limit).collect()).await {
-            Ok(Ok(body)) => Ok(Response::from_parts(head, body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Broken::TooLarge),
-            Ok(Err(error)) => Err(Broken::Body(error)),
+        let (head, mut body) = response.into_parts();
+        let mut read = Pieces::default();
+        match self.drive(|cx| read.poll(&mut body, limit, cx)).await {
+            Ok(Ok(())) => Ok(Response::from_parts(head, read.whole())),
+            Ok(Err(broken)) => Err(broken),
             Err(Halt::Flood) => Err(Broken::Flood),
             Err(Halt::Time) => Err(Broken::Time { sent: true }),
         }
     }
 
-    /// Polls `what`, and the connection that it waits for.
-    async fn drive<F: Future>(&mut self, what: F) -> Result<F::Output, Halt> {
-        let mut what = std::pin::pin!(what);
+    /// Asks `what` until it is ready, and lets the connection work that it waits for.
+    async fn drive<T>(&mut self, mut what: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Halt> {
         poll_fn(|cx| {
-            // Twice, as what is taken from the connection makes room for more.
-            for _ in 0..2 {
-                self.work(cx);
+            let rope = self.rope.clone();
+            rope.bell.listen(cx);
+            let inside = &mut Context::from_waker(&rope.waker);
+            // Again, as what is taken from the connection makes room for more; what one of them tells the other is no news outside.
+            for _ in 0..MOST_TURNS {
+                rope.bell.hold();
+                self.work(inside);
                 if self.meter.interim_answers() > MAX_INTERIM_ANSWERS {
                     return Poll::Ready(Err(Halt::Flood));
                 }
-                if let Poll::Ready(output) = what.as_mut().poll(cx) {
+                let output = what(inside);
+                let has_rung = rope.bell.release();
+                if let Poll::Ready(output) = output {
                     return Poll::Ready(Ok(output));
                 }
+                if !has_rung {
+                    ready!(self.alarm.as_mut().poll(cx));
+                    return Poll::Ready(Err(Halt::Time));
+                }
             }
+            // Others first.
+            cx.waker().wake_by_ref();
             ready!(self.alarm.as_mut().poll(cx));
             Poll::Ready(Err(Halt::Time))
         })
@@ -296,6 +312,44 @@ impl Kept {
     }
 }
 
+/// A body as far as it has been read. Most come in one piece, which is handed on as it is.
+#[derive(Debug, Default)]
+struct Pieces {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Pieces {
+    /// Ready when the body has ended.
+    fn poll(&mut self, body: &mut Incoming, limit: usize, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            let data = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Err(error)) => return Poll::Ready(Err(Broken::Body(error))),
+                // Trailers tell nothing that anybody asks for.
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            };
+            if data.len() > limit.saturating_sub(self.len()) {
+                return Poll::Ready(Err(Broken::TooLarge));
+            }
+            if self.len() == 0 {
+                self.first = data;
+            } else if !data.is_empty() {
+                self.all.extend_from_slice(&std::mem::take(&mut self.first));
+                self.all.extend_from_slice(&data);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn whole(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
 impl std::fmt::Debug for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Kept").field("idle_since", &self.idle_since).finish_non_exhaustive()
@@ -311,6 +365,9 @@ pub(super) const MAX_REPLY_HEAD_BYTES: usize = 64 * 1024;
 
 /// Real answers have about ten to thirty headers.
 const MAX_REPLY_HEADERS: usize = 128;
+
+/// A body in many pieces takes two turns for each; others wait meanwhile.
+const MOST_TURNS: usize = 16;
 
 /// 100, 102 and 103 come once or twice; progress reports of a patient server may be a few more.
 const MAX_INTERIM_ANSWERS: usize = 32;

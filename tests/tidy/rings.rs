@@ -154,7 +154,10 @@ const ONLY_HERE: &[(&str, &[&str])] = &[
     ("rustls", &["src/trust.rs", "src/trust/", "src/upstream/"]),
     ("secrecy", &["src/config/", "src/route/credentials.rs", "src/upstream/"]),
     ("std::env", &["src/config/environment.rs"]),
-    ("std::fs", &["src/config/sources.rs", "src/cli/init.rs"]),
+    (
+        "std::fs",
+        &["src/config/sources.rs", "src/cli/client/", "src/cli/init.rs", "src/cli/man.rs"],
+    ),
     ("tokio::spawn", &[]),
     ("tower::ServiceBuilder", &["src/stack.rs"]),
     ("tracing_appender", &["src/telemetry/log.rs"]),

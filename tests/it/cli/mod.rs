@@ -1,5 +1,6 @@
 //! The built program, as people and their scripts meet it.
 
+mod client;
 mod explained;
 mod lifecycle;
 mod logging;
@@ -20,7 +21,21 @@ fn help_teaches_and_ends_well() {
         "{}",
         help.stdout
     );
-    for command in ["serve", "demo", "simulate", "check", "explain", "init", "completions"] {
+    for command in [
+        "serve",
+        "demo",
+        "simulate",
+        "check",
+        "explain",
+        "stop",
+        "retry",
+        "act",
+        "batch",
+        "status",
+        "init",
+        "completions",
+        "man",
+    ] {
         assert!(
             help.stdout.contains(&format!("\n  {command}")),
             "{command} is missing in {}",

@@ -332,7 +332,7 @@ const NO_ID: (&str, &str) = ("jobs/${id}/stop", "jobs/stop");
 const IDS: (&str, &str) = ("          json:\n", "          json:\n            ids: ${ids}\n");
 const ITEMS: (&str, &str) = (
     "name: \"${?body.name}\" }",
-    "items: { done: \"${?body.name}\", failed: \"${?body.name}\", id: \"${string(item.id)}\" } }",
+    "items: { done: \"${?body.name}\", failed: \"${?body.name}\", id: \"${item}\" } }",
 );
 
 /// Compares the headlines of all faults.
