@@ -206,7 +206,9 @@ fn read(sources: &Sources, path: &str, files: &mut FileSet, faults: &mut Diagnos
     let content: Content = read_as(sources, path, files, faults)?;
     if content.call.id.is_empty() == content.call.ids.is_none() {
         faults
-            .push(Diagnostic::without_place(format!("{path}: this is no case: a call has an `id`, or `ids`")))
+            .push(Diagnostic::without_place(format!(
+                "{path}: this is no case: a call has an `id`, or `ids`"
+            )))
             .hint("`ids` is a list, and the call a batch");
         return None;
     }

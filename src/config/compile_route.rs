@@ -206,7 +206,11 @@ impl RouteCompiler<'_, '_> {
                 .hint("`${ids}` is the list; a call of one task is a list of one");
         } else if names_one {
             self.faults
-                .fault(request.place.span, &request.place.path, "the request of a `batch` names one task by `id`")
+                .fault(
+                    request.place.span,
+                    &request.place.path,
+                    "the request of a `batch` names one task by `id`",
+                )
                 .hint("`${ids}` is the list; a call of one task is a list of one");
         }
     }
@@ -217,12 +221,20 @@ impl RouteCompiler<'_, '_> {
         let rules = action.reply.iter().flat_map(|reply| &reply.outcome);
         for rule in rules.filter(|rule| rule.is.value != RuleKind::Fault && rule.items.is_none()) {
             self.faults
-                .fault(rule.place.span, &rule.place.path, "missing key `items`: with `batch` the answer tells of each task")
+                .fault(
+                    rule.place.span,
+                    &rule.place.path,
+                    "missing key `items`: with `batch` the answer tells of each task",
+                )
                 .note(batch.place.span, "`batch` is here");
         }
         if let Some(job) = &action.job {
             self.faults
-                .fault(job.place.span, &job.place.path, "a `job` does not go with `batch`: it would be that of many tasks")
+                .fault(
+                    job.place.span,
+                    &job.place.path,
+                    "a `job` does not go with `batch`: it would be that of many tasks",
+                )
                 .note(batch.place.span, "`batch` is here");
         }
     }

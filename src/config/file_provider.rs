@@ -215,9 +215,17 @@ impl Decoder<'_> {
                 .fault(key.span, &item.place.path, "`look` is no verb of an action")
                 .hint("looking at a task is a GET without a verb; `task` of the provider says how");
         }
-        if key.text.strip_prefix("batch").is_some_and(|verb| verb.starts_with(|c: char| c.is_ascii_uppercase())) {
+        if key
+            .text
+            .strip_prefix("batch")
+            .is_some_and(|verb| verb.starts_with(|c: char| c.is_ascii_uppercase()))
+        {
             self.faults
-                .fault(key.span, &item.place.path, format!("`{}` is no verb of an action", key.text.escape_debug()))
+                .fault(
+                    key.span,
+                    &item.place.path,
+                    format!("`{}` is no verb of an action", key.text.escape_debug()),
+                )
                 .hint("every action `stop` has its `batchStop`; `batch: { max: 100 }` in it says that the vendor takes lists");
         }
         let mut fields = Fields::open(item, &ACTION_KEYS, self.faults);

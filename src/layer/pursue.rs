@@ -156,7 +156,8 @@ where
                 self.acted(told.verdict)
             }
             Err(_) => {
-                let detail = "something broke inside taskgate when this task was acted on together with others; the action may have happened";
+                let detail =
+                    "something broke inside taskgate when this task was acted on together with others; the action may have happened";
                 Err(GatewayError::new(Reason::Internal, detail))
             }
         }

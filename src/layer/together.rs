@@ -119,7 +119,11 @@ impl Circle {
             gathering.expected = gathering.expected.saturating_sub(1);
             gathering.here.extend(came);
             let is_whole = gathering.here.len() >= self.most || gathering.expected == 0;
-            if is_whole { std::mem::take(&mut gathering.here) } else { Vec::new() }
+            if is_whole {
+                std::mem::take(&mut gathering.here)
+            } else {
+                Vec::new()
+            }
         };
         let (mut fellows, mut tells): (Vec<_>, Vec<_>) = group.into_iter().map(|waiting| (waiting.fellow, waiting.tell)).unzip();
         // Who has gone away does not lead.
@@ -234,7 +238,12 @@ mod tests {
     #[test]
     fn who_left_while_waiting_does_not_lead() {
         let seats = Circle::seats(3, 100);
-        let mut turns: Vec<_> = seats.iter().take(2).enumerate().map(|(id, seat)| seat.take(|| fellow(id))).collect();
+        let mut turns: Vec<_> = seats
+            .iter()
+            .take(2)
+            .enumerate()
+            .map(|(id, seat)| seat.take(|| fellow(id)))
+            .collect();
         turns[0] = None;
         drop(seats);
         assert_eq!(group(&mut turns, 1), [""; 0]);
@@ -244,8 +253,14 @@ mod tests {
     fn those_who_are_led_hear_their_verdict_or_that_something_broke() {
         for broken in [Some(GatewayError::new(Reason::VendorTimeout, "")), None] {
             let seats = Circle::seats(2, 2);
-            let mut turns: Vec<_> = seats.iter().enumerate().map(|(id, seat)| seat.take(|| fellow(id)).unwrap()).collect();
-            let Turn::Lead(led) = turns[0].try_recv().unwrap() else { panic!("the first leads") };
+            let mut turns: Vec<_> = seats
+                .iter()
+                .enumerate()
+                .map(|(id, seat)| seat.take(|| fellow(id)).unwrap())
+                .collect();
+            let Turn::Lead(led) = turns[0].try_recv().unwrap() else {
+                panic!("the first leads")
+            };
             led.tell(broken.as_ref(), &Doubt::default());
             match (turns[1].try_recv(), broken) {
                 (Ok(Turn::Told(told)), Some(_)) => assert_eq!(told.verdict.unwrap_err().error.reason, Reason::VendorTimeout),

@@ -169,7 +169,10 @@ impl Faults {
             .iter()
             .map(|v| if v.pointer.is_empty() { "/" } else { v.pointer.as_str() })
             .collect();
-        let detail = format!("the batch does not say for which tasks it is at {}; nothing was sent", places.join(", "));
+        let detail = format!(
+            "the batch does not say for which tasks it is at {}; nothing was sent",
+            places.join(", ")
+        );
         let mut error = GatewayError::new(Reason::InvalidRequest, detail);
         error.violations.clone_from(&self.0);
         Err(error)
@@ -250,14 +253,25 @@ mod tests {
         check(acme, json!({}), &["/ids"]);
         check(acme, json!({ "ids": "15" }), &["/ids"]);
         check(acme, json!({ "ids": [] }), &["/ids"]);
-        check(acme, json!({ "ids": [1, null, 2.5, 1e3, true, [], {}, "2"] }), &["/ids/1", "/ids/2", "/ids/3", "/ids/4", "/ids/5", "/ids/6"]);
+        check(
+            acme,
+            json!({ "ids": [1, null, 2.5, 1e3, true, [], {}, "2"] }),
+            &["/ids/1", "/ids/2", "/ids/3", "/ids/4", "/ids/5", "/ids/6"],
+        );
         check(acme, json!({ "ids": [15, 25, "15", 25] }), &["/ids/2", "/ids/3"]);
         check(acme, json!({ "ids": [1], "requests": [], "a/b": 1 }), &["/a~1b", "/requests"]);
         check(acme, json!({ "ids": [1], "\n": 1 }), &[""]);
         check(acme, json!({ "ids": (0..=MAX_ITEMS).collect::<Vec<_>>() }), &["/ids"]);
-        check(acme, json!({ "ids": (0..MAX_ITEMS).collect::<Vec<_>>(), "parameters": { "a": "x".repeat(40_000) } }), &[""]);
+        check(
+            acme,
+            json!({ "ids": (0..MAX_ITEMS).collect::<Vec<_>>(), "parameters": { "a": "x".repeat(40_000) } }),
+            &[""],
+        );
         let many: Vec<Value> = vec![Value::Null; 500];
-        assert_eq!(calls(batch(acme, json!({ "ids": many }))).unwrap_err().violations.len(), MAX_VIOLATIONS);
+        assert_eq!(
+            calls(batch(acme, json!({ "ids": many }))).unwrap_err().violations.len(),
+            MAX_VIOLATIONS
+        );
         check(None, json!({ "ids": [1] }), &["/requests", "/ids"]);
         check(None, json!({ "requests": [{ "task": "tasks/a/1" }], "scope": {} }), &["/scope"]);
         check(
@@ -277,6 +291,11 @@ mod tests {
                 "/requests/6/reason",
             ],
         );
-        assert_eq!(calls(batch(acme, json!({ "ids": (0..MAX_ITEMS).collect::<Vec<_>>() }))).unwrap().len(), MAX_ITEMS);
+        assert_eq!(
+            calls(batch(acme, json!({ "ids": (0..MAX_ITEMS).collect::<Vec<_>>() })))
+                .unwrap()
+                .len(),
+            MAX_ITEMS
+        );
     }
 }

@@ -197,7 +197,11 @@ mod tests {
             "state": null, "name": null, "message": null, "created_at": null, "updated_at": null, "operation": null, "request_id": "r",
             "vendor": { "status": 200, "request_id": "v" }, "retry_after": 5, "error": { "reason": "X" } });
         assert_eq!(document, expected);
-        let result = Unsuccessful { vendor: None, retry_after: None, ..result };
+        let result = Unsuccessful {
+            vendor: None,
+            retry_after: None,
+            ..result
+        };
         let document: Value = serde_json::from_str(&result.to_document("r")).unwrap();
         assert_eq!((&document["vendor"], document.get("retry_after")), (&Value::Null, None));
     }

@@ -121,7 +121,11 @@ impl Told {
             assert_eq!(result["task"], name, "{document}");
             let Some(error) = result.get("error") else { continue };
             let facts = Reason::parse(error["reason"].as_str().unwrap()).unwrap().facts();
-            assert_eq!((&error["status"], &error["outcome"]), (&facts.status.into(), &result["outcome"]), "{document}");
+            assert_eq!(
+                (&error["status"], &error["outcome"]),
+                (&facts.status.into(), &result["outcome"]),
+                "{document}"
+            );
             assert_eq!(error["request_id"], document["request_id"], "{document}");
         }
     }

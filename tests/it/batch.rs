@@ -37,7 +37,10 @@ fn stops_and_looks(rig: &Rig) -> (Vec<usize>, usize) {
 fn outcomes(told: &Told) -> Vec<String> {
     let document = told.json();
     let results = document["results"].as_array().unwrap();
-    results.iter().map(|result| result["outcome"].as_str().unwrap().to_owned()).collect()
+    results
+        .iter()
+        .map(|result| result["outcome"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -66,9 +69,16 @@ async fn failures_stand_at_their_places_among_two_hundred() {
     ids[77] = json!("0077");
     let told = send(&rig.caller, "/tasks/prime:batchStop", &[], &json!({ "ids": ids })).await;
     let (stops, looks) = stops_and_looks(&rig);
-    assert_eq!((told.status, stops, looks), (207, vec![100, 99], 20), "one look at each that failed");
+    assert_eq!(
+        (told.status, stops, looks),
+        (207, vec![100, 99], 20),
+        "one look at each that failed"
+    );
     let document = told.json();
-    assert_eq!(document["summary"], json!({ "done": 0, "accepted": 179, "not_done": 21, "unknown": 0 }));
+    assert_eq!(
+        document["summary"],
+        json!({ "done": 0, "accepted": 179, "not_done": 21, "unknown": 0 })
+    );
     let results = document["results"].as_array().unwrap();
     assert_eq!(results.len(), 200);
     for (at, (result, id)) in results.iter().zip(&ids).enumerate() {
@@ -139,7 +149,13 @@ async fn one_batch_goes_to_many_vendors_and_nobody_spoils_it_for_the_others() {
     assert_eq!(document["results"][2]["error"]["errors"][0]["pointer"], "/scope/instance");
     assert_eq!(document["request_id"], "b-1");
     assert_eq!(stops_and_looks(&rig), (vec![2], 0), "both runs with one request");
-    for (provider, task) in [("prime", "15"), ("prime", "25"), ("cfw", CFW_TASK), ("zstack", ZSTACK_TASK), ("dbss", DBSS_INSTANCE)] {
+    for (provider, task) in [
+        ("prime", "15"),
+        ("prime", "25"),
+        ("cfw", CFW_TASK),
+        ("zstack", ZSTACK_TASK),
+        ("dbss", DBSS_INSTANCE),
+    ] {
         assert_eq!(rig.simulators.effects(provider, task).unwrap(), 1, "{provider}");
     }
     assert_eq!(rig.simulators.calls("hss").unwrap(), 0);
@@ -187,25 +203,67 @@ async fn a_batch_that_is_not_valid_calls_nobody() {
     for (target, body, word, pointer) in [
         ("/tasks/prime:batchStop", json!({}), "400 INVALID_REQUEST", "/ids"),
         ("/tasks/prime:batchStop", json!({ "ids": [] }), "400 INVALID_REQUEST", "/ids"),
-        ("/tasks/prime:batchStop", json!({ "ids": [15, null] }), "400 INVALID_REQUEST", "/ids/1"),
-        ("/tasks/prime:batchStop", json!({ "ids": [15, 25, 15] }), "400 INVALID_REQUEST", "/ids/2"),
-        ("/tasks/prime:batchStop", json!({ "ids": vec![1; 1001] }), "400 INVALID_REQUEST", "/ids"),
-        ("/tasks/prime:batchStop", json!({ "ids": [15], "force": true }), "400 INVALID_REQUEST", "/force"),
-        ("/tasks/cfw:batchStop", json!({ "ids": [CFW_TASK] }), "400 INVALID_REQUEST", "/scope/instance"),
+        (
+            "/tasks/prime:batchStop",
+            json!({ "ids": [15, null] }),
+            "400 INVALID_REQUEST",
+            "/ids/1",
+        ),
+        (
+            "/tasks/prime:batchStop",
+            json!({ "ids": [15, 25, 15] }),
+            "400 INVALID_REQUEST",
+            "/ids/2",
+        ),
+        (
+            "/tasks/prime:batchStop",
+            json!({ "ids": vec![1; 1001] }),
+            "400 INVALID_REQUEST",
+            "/ids",
+        ),
+        (
+            "/tasks/prime:batchStop",
+            json!({ "ids": [15], "force": true }),
+            "400 INVALID_REQUEST",
+            "/force",
+        ),
+        (
+            "/tasks/cfw:batchStop",
+            json!({ "ids": [CFW_TASK] }),
+            "400 INVALID_REQUEST",
+            "/scope/instance",
+        ),
         ("/tasks/prime:batchRetry", json!({ "ids": [15] }), "404 OPERATION_NOT_SUPPORTED", ""),
         ("/tasks/prime:batchHalt", json!({ "ids": [15] }), "404 UNKNOWN_ACTION", ""),
         ("/tasks/prime:stop", json!({ "ids": [15] }), "404 UNKNOWN_PATH", ""),
         ("/tasks/nobody:batchStop", json!({ "ids": [15] }), "404 UNKNOWN_PROVIDER", ""),
-        ("/tasks:batchHalt", json!({ "requests": [{ "task": "tasks/prime/15" }] }), "404 UNKNOWN_ACTION", ""),
+        (
+            "/tasks:batchHalt",
+            json!({ "requests": [{ "task": "tasks/prime/15" }] }),
+            "404 UNKNOWN_ACTION",
+            "",
+        ),
         ("/tasks:batchStop", json!({ "ids": [15] }), "400 INVALID_REQUEST", "/requests"),
-        ("/tasks:batchStop", json!({ "requests": [{ "task": "prime/15" }] }), "400 INVALID_REQUEST", "/requests/0/task"),
+        (
+            "/tasks:batchStop",
+            json!({ "requests": [{ "task": "prime/15" }] }),
+            "400 INVALID_REQUEST",
+            "/requests/0/task",
+        ),
         ("/tasks/prime:batchStop?x=1", json!({ "ids": [15] }), "400 INVALID_QUERY", ""),
     ] {
         let told = send(&rig.caller, target, &[], &body).await;
-        assert_eq!((told.word().as_str(), told.text("/errors/0/pointer").as_str()), (word, pointer), "{target} {body}");
+        assert_eq!(
+            (told.word().as_str(), told.text("/errors/0/pointer").as_str()),
+            (word, pointer),
+            "{target} {body}"
+        );
     }
     let told = rig.caller.send("GET", "/tasks/prime:batchStop", &[], "").await;
-    assert_eq!((told.word().as_str(), told.header("allow")), ("405 METHOD_NOT_ALLOWED", Some("POST")));
+    assert_eq!(
+        (told.word().as_str(), told.header("allow")),
+        ("405 METHOD_NOT_ALLOWED", Some("POST"))
+    );
     for vendor in ["prime", "cfw"] {
         assert_eq!(rig.simulators.calls(vendor).unwrap(), 0);
     }

@@ -367,9 +367,9 @@ fn requests_for_many_tasks() {
     );
     check(
         &[NO_ID, IDS],
-        r#"error: routes.yaml:30:18: providers.acme.actions.stop.request.json.ids: unknown reference `ids`
+        r#"error: routes.yaml:29:20: providers.acme.actions.stop.request.json.ids: unknown reference `ids`
    |
-30 |             ids: ${ids}
+29 |             ids: ${ids}
    |                    ^^^
    |
    = hint: `ids` stands in the request of an action with `batch: { max: … }` only
@@ -384,16 +384,32 @@ fn requests_for_many_tasks() {
         &["37:15: providers.acme.actions.stop.reply.outcome[1]: missing key `items`: with `batch` the answer tells of each task"],
     );
     check_headlines(
-        &[("        request:\n", "        batch: { max: 1 }\n        request:\n"), NO_ID, IDS, ITEMS],
+        &[
+            ("        request:\n", "        batch: { max: 1 }\n        request:\n"),
+            NO_ID,
+            IDS,
+            ITEMS,
+        ],
         &["23:23: providers.acme.actions.stop.batch.max: expected a number from 2 to 1000, found 1"],
     );
     check_headlines(
-        &[("        request:\n", "        batch: { most: 5 }\n        request:\n"), NO_ID, IDS, ITEMS],
-        &["23:18: providers.acme.actions.stop.batch: unknown key `most`"],
+        &[
+            ("        request:\n", "        batch: { most: 5 }\n        request:\n"),
+            NO_ID,
+            IDS,
+            ITEMS,
+        ],
+        &[
+            "23:9: providers.acme.actions.stop.batch: missing key `max`",
+            "23:18: providers.acme.actions.stop.batch: unknown key `most`",
+        ],
     );
-    let job = ("        reply:\n", "        job: { id: \"${?body.name}\", request: { method: GET, path: /j }, pending: status == 202 }\n        reply:\n");
+    let job = (
+        "        reply:\n",
+        "        job: { id: \"${?body.name}\", request: { method: GET, path: /j }, pending: status == 202 }\n        reply:\n",
+    );
     check_headlines(
         &[BATCH, NO_ID, IDS, ITEMS, job],
-        &["34:9: providers.acme.actions.stop.job: a `job` does not go with `batch`: it would be that of many tasks"],
+        &["33:9: providers.acme.actions.stop.job: a `job` does not go with `batch`: it would be that of many tasks"],
     );
 }

@@ -55,7 +55,11 @@ async fn a_batch_leaves_half_of_the_places_and_takes_eight_at_most() {
             most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
             sleep(Duration::from_millis(100)).await;
             now.fetch_sub(1, Ordering::Relaxed);
-            Ok(if outbound.route.is_look() { running(&outbound) } else { plain_success(&outbound) })
+            Ok(if outbound.route.is_look() {
+                running(&outbound)
+            } else {
+                plain_success(&outbound)
+            })
         }
     });
     let start = Instant::now();
@@ -93,7 +97,10 @@ async fn a_panic_is_the_result_of_one_task() {
         }
     });
     let told = stop(&gateway, &ids).await;
-    assert_eq!((told.status, told.text("/summary")), (207, r#"{"accepted":0,"done":19,"not_done":0,"unknown":1}"#.to_owned()));
+    assert_eq!(
+        (told.status, told.text("/summary")),
+        (207, r#"{"accepted":0,"done":19,"not_done":0,"unknown":1}"#.to_owned())
+    );
     assert_eq!(told.text("/results/7/error/reason"), "INTERNAL");
     assert_eq!(told.text("/results/7/id"), ids[7]);
     // Who acted for the others takes them along: nobody knows what happened to theirs.
@@ -120,10 +127,17 @@ async fn who_had_no_turn_by_the_deadline_was_not_done() {
     });
     let start = Instant::now();
     let told = stop(&gateway, &ids(100)).await;
-    assert_eq!(start.elapsed(), Duration::from_secs(36), "the vendor's own limits are not in this stack");
+    assert_eq!(
+        start.elapsed(),
+        Duration::from_secs(36),
+        "the vendor's own limits are not in this stack"
+    );
     assert_eq!(sent.load(Ordering::Relaxed), 24);
     let document = told.json();
-    assert_eq!(document["summary"], json!({ "done": 24, "accepted": 0, "not_done": 76, "unknown": 0 }));
+    assert_eq!(
+        document["summary"],
+        json!({ "done": 24, "accepted": 0, "not_done": 76, "unknown": 0 })
+    );
     for (at, result) in document["results"].as_array().unwrap().iter().enumerate() {
         let reason = result.pointer("/error/reason").unwrap_or(&Value::Null);
         let expected = if at < 24 { Value::Null } else { json!("DEADLINE_EXCEEDED") };
@@ -133,10 +147,12 @@ async fn who_had_no_turn_by_the_deadline_was_not_done() {
 
 #[tokio::test(start_paused = true)]
 async fn when_to_come_back_stands_at_each_task() {
-    let gateway = gateway(|_| async {
-        Err(GatewayError::new(Reason::ProviderRateLimited, "later").with_retry_after(Duration::from_millis(2100)))
-    });
+    let gateway =
+        gateway(|_| async { Err(GatewayError::new(Reason::ProviderRateLimited, "later").with_retry_after(Duration::from_millis(2100))) });
     let told = stop(&gateway, &ids(2)).await;
-    assert_eq!((told.text("/results/1/retry_after").as_str(), told.header("retry-after")), ("3", None));
+    assert_eq!(
+        (told.text("/results/1/retry_after").as_str(), told.header("retry-after")),
+        ("3", None)
+    );
     assert_eq!(told.text("/results/1/error/retryable"), "true");
 }
