@@ -309,7 +309,7 @@ Try it, nothing to configure:
   taskgate demo
   curl -X POST http://127.0.0.1:8080/tasks/prime/15:stop -H 'Prefer: wait=20'
   curl http://127.0.0.1:8080/tasks/prime/15
-  taskgate stop prime 16 --wait
+  taskgate stop prime 25 --wait
 
 Make it yours:
   taskgate init ./gate                          the shipped routes, schemas and cases, to be edited

@@ -19,7 +19,7 @@ use crate::model::answer::Outcome;
 pub(crate) struct BatchArgs {
     /// The action, such as `stop`
     action: String,
-    /// The provider; without one each line names it: `prime/15`
+    /// The provider; without one each line names it: `acme/15`
     provider: Option<String>,
     /// The ids, one a line, `-` for standard input; blank lines and what follows a `#` at the beginning of a line are left out
     #[arg(long, short, value_name = "FILE")]
@@ -205,18 +205,18 @@ mod tests {
             id: id.to_owned(),
         };
         assert_eq!(
-            parse_tasks("# those of today\n15\n\n 16 \r\n", Some("prime")),
-            Ok(vec![listed("prime", "15"), listed("prime", "16")])
+            parse_tasks("# those of today\n15\n\n 16 \r\n", Some("acme")),
+            Ok(vec![listed("acme", "15"), listed("acme", "16")])
         );
         assert_eq!(
-            parse_tasks("prime/15\ntasks/cfw/a/b\n", None),
-            Ok(vec![listed("prime", "15"), listed("cfw", "a/b")])
+            parse_tasks("acme/15\ntasks/other/a/b\n", None),
+            Ok(vec![listed("acme", "15"), listed("other", "a/b")])
         );
         for (text, provider, why) in [
-            ("", Some("prime"), "there is no id in it"),
-            ("15\n16\n15\n", Some("prime"), "line 3 names the same task as line 1"),
-            ("prime/15\n15\n", None, "line 2: expected PROVIDER/ID, as no provider was named"),
-            ("prime/\n", None, "line 1: expected PROVIDER/ID, as no provider was named"),
+            ("", Some("acme"), "there is no id in it"),
+            ("15\n16\n15\n", Some("acme"), "line 3 names the same task as line 1"),
+            ("acme/15\n15\n", None, "line 2: expected PROVIDER/ID, as no provider was named"),
+            ("acme/\n", None, "line 1: expected PROVIDER/ID, as no provider was named"),
         ] {
             assert_eq!(parse_tasks(text, provider), Err(why.to_owned()));
         }
@@ -225,13 +225,13 @@ mod tests {
     #[test]
     fn requests_are_those_of_the_api() {
         let shared = Map::from_iter([("reason".to_owned(), json!("INC-1")), ("force".to_owned(), json!(true))]);
-        let tasks = parse_tasks("prime/15\ncfw/x y\n", None).unwrap();
-        let (target, body) = request("stop", Some("prime"), &tasks[..1], &shared);
-        assert_eq!(target, "/tasks/prime:batchStop");
+        let tasks = parse_tasks("acme/15\nother/x y\n", None).unwrap();
+        let (target, body) = request("stop", Some("acme"), &tasks[..1], &shared);
+        assert_eq!(target, "/tasks/acme:batchStop");
         assert_eq!(Value::Object(body), json!({ "ids": ["15"], "reason": "INC-1", "force": true }));
         let (target, body) = request("stop", None, &tasks, &shared);
         assert_eq!(target, "/tasks:batchStop");
-        let requests = json!([{ "task": "tasks/prime/15", "force": true }, { "task": "tasks/cfw/x%20y", "force": true }]);
+        let requests = json!([{ "task": "tasks/acme/15", "force": true }, { "task": "tasks/other/x%20y", "force": true }]);
         assert_eq!(Value::Object(body), json!({ "requests": requests, "reason": "INC-1" }));
     }
 
@@ -241,7 +241,7 @@ mod tests {
             document: json!({ "reason": "OVERLOADED" }),
             outcome: Outcome::NotDone,
         };
-        let task = &parse_tasks("15", Some("prime")).unwrap()[0];
+        let task = &parse_tasks("15", Some("acme")).unwrap()[0];
         let items = [lost(task, "stop", &said)];
         assert_eq!(summary(&items), json!({ "done": 0, "accepted": 0, "not_done": 1, "unknown": 0 }));
         assert_eq!((items[0]["id"].as_str(), tally(&items).as_str()), (Some("15"), "1 not_done"));

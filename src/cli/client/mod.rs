@@ -1,6 +1,6 @@
 //! `taskgate stop`, `retry`, `act`, `status` and `batch`: the client of the API, for people and their scripts.
 //!
-//! **Shape**: `taskgate stop prime 15 --wait` -> `POST /tasks/prime/15:stop` with `Prefer: wait=60` -> a table, exit code 0.
+//! **Shape**: `taskgate stop acme 15 --wait` -> `POST /tasks/acme/15:stop` with `Prefer: wait=60` -> a table, exit code 0.
 //!
 //! **Invariants**: nothing is sent twice. The exit code says what is known about the effect ([`exit_code`]), also where the gateway
 //! could not be reached (not done) or its answer was lost (unknown).

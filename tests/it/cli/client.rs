@@ -1,7 +1,7 @@
 //! `stop`, `retry`, `act`, `status` and `batch` against a demo that runs, as people and their scripts use them.
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::super::program::{Ended, Folder, Running, run};
@@ -31,16 +31,9 @@ async fn exit_codes_say_what_is_known() {
     // Taken, under way.
     let taken = client(&url, &["stop", "prime", "15", "--reason", "INC-4711"]);
     assert_eq!(taken.code, Some(3), "{}", taken.stderr);
-    assert!(
-        taken
-            .stdout
-            .starts_with("task     tasks/prime/15\naction   stop\noutcome  accepted\n")
-            || taken.stdout.contains("accepted"),
-        "{}",
-        taken.stdout
-    );
+    assert!(taken.stdout.contains(" accepted\n"), "{}", taken.stdout);
     // Followed to its end.
-    let done = client(&url, &["stop", "prime", "16", "--wait"]);
+    let done = client(&url, &["stop", "prime", "25", "--wait"]);
     assert_eq!(done.code, Some(0), "{}", done.stdout);
     assert!(done.stdout.contains("stopped"), "{}", done.stdout);
     // Not done.
@@ -108,6 +101,8 @@ async fn whom_nobody_answers_is_told_so() {
     let stranger = format!("http://{}", listener.local_addr().unwrap());
     let answers = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        // The head is there when its first byte is: it is short.
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
         let page = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
         stream.write_all(page.as_bytes()).await.unwrap();
         // Until the other side has read it and gone.
