@@ -77,10 +77,10 @@ impl Items {
     pub(super) fn verdict(&self, told: &Told<'_>, id: &str) -> Result<Option<String>, Box<GatewayError>> {
         let unclear = |detail: &str| Err(Box::new(told.bad(detail)));
         let found = match told.shared.filter(|_| !self.reads_call) {
-            Some(shared) => match &*shared.index(self, told.bindings) {
-                Some(index) => Some(index.get(id).cloned().unwrap_or_default()),
-                None => None,
-            },
+            Some(shared) => {
+                let index = shared.index(self, told.bindings);
+                index.as_ref().as_ref().map(|index| index.get(id).cloned().unwrap_or_default())
+            }
             None => self.find(id, told.bindings).ok(),
         };
         let Some(found) = found else {
@@ -149,5 +149,67 @@ impl Items {
             visit(&id, &message);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{HeaderMap, StatusCode};
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use crate::config::compile::compile;
+    use crate::config::environment::Environment;
+    use crate::config::shipped;
+    use crate::mapping::request::{CallValues, Fresh};
+    use crate::model::call::UpstreamReply;
+    use crate::route::Route;
+
+    /// A route whose vendor takes lists.
+    fn route() -> Arc<Route> {
+        let table = compile(&shipped::sources(), shipped::ROUTES_FILE, &Environment::default())
+            .unwrap()
+            .table;
+        let mut routes = table.providers.values().flat_map(|provider| provider.actions.values());
+        Arc::clone(routes.find(|route| route.batch.is_some()).unwrap())
+    }
+
+    fn entries(name: &str, ids: &[i64]) -> String {
+        let entry = |id: &i64| format!("<{name}><id>{id}</id><message>{name} {id}</message></{name}>");
+        let inside: String = ids.iter().map(entry).collect();
+        format!("<{name}>{inside}</{name}>")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        #[test]
+        fn a_reply_for_many_means_for_each_what_it_means_for_one(
+            done in prop::collection::vec(0..8_i64, 0..6),
+            failed in prop::collection::vec(0..8_i64, 0..4),
+            (status, broken) in (prop::sample::select(vec![200_u16, 200, 200, 404, 503]), prop::sample::select(vec!["", "", "", "<x/>", "<id>x</id>"])),
+        ) {
+            let route = route();
+            let results = format!("{}{}{broken}", entries("failure", &failed), entries("success", &done));
+            let body = format!("<mgmtResponse><operationResult>{results}</operationResult></mgmtResponse>");
+            let reply = UpstreamReply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.into() };
+            let calls: Vec<(CallValues, String)> = (0..8_i64).map(|id| {
+                let values = CallValues { id: id.into(), body: Map::new(), call: Fresh::nothing(), settings: Arc::new(Value::Null) };
+                (values, id.to_string())
+            }).collect();
+            let together = route.reply.normalize_each(calls.iter().map(|(values, id)| (values, id.as_str())), &reply);
+            prop_assert_eq!(together.len(), calls.len());
+            for (reading, (values, id)) in together.iter().zip(&calls) {
+                let alone = route.reply.normalize(values, id, &reply);
+                prop_assert_eq!((&reading.result, reading.drift, &reading.job), (&alone.result, alone.drift, &alone.job));
+                let id: i64 = id.parse().unwrap();
+                let times = |list: &[i64]| list.iter().filter(|listed| **listed == id).count();
+                if status == 200 && broken.is_empty() {
+                    prop_assert_eq!(reading.result.is_ok(), (times(&done), times(&failed)) == (1, 0));
+                }
+            }
+        }
     }
 }

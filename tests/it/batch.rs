@@ -22,7 +22,7 @@ async fn send(caller: &Caller, target: &str, headers: &[(&str, &str)], body: &Va
 
 /// A Prime with so many runs beside the two that it always has.
 async fn with_runs(count: usize) -> Rig {
-    let options = SimulatorOptions::default().set("prime", "runs", &count.to_string());
+    let options = SimulatorOptions::default().set("prime", "runs", count.to_string());
     Rig::start(options, &shipped::sources(), Environment::default()).await
 }
 
