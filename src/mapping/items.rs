@@ -154,7 +154,7 @@ impl Items {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
@@ -168,13 +168,13 @@ mod tests {
     use crate::route::Route;
 
     /// A route whose vendor takes lists.
-    fn route() -> Arc<Route> {
+    static ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| {
         let table = compile(&shipped::sources(), shipped::ROUTES_FILE, &Environment::default())
             .unwrap()
             .table;
         let mut routes = table.providers.values().flat_map(|provider| provider.actions.values());
         Arc::clone(routes.find(|route| route.batch.is_some()).unwrap())
-    }
+    });
 
     fn entries(name: &str, ids: &[i64]) -> String {
         let entry = |id: &i64| format!("<{name}><id>{id}</id><message>{name} {id}</message></{name}>");
@@ -191,7 +191,7 @@ mod tests {
             failed in prop::collection::vec(0..8_i64, 0..4),
             (status, broken) in (prop::sample::select(vec![200_u16, 200, 200, 404, 503]), prop::sample::select(vec!["", "", "", "<x/>", "<id>x</id>"])),
         ) {
-            let route = route();
+            let route = &*ROUTE;
             let results = format!("{}{}{broken}", entries("failure", &failed), entries("success", &done));
             let body = format!("<mgmtResponse><operationResult>{results}</operationResult></mgmtResponse>");
             let reply = UpstreamReply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.into() };
