@@ -8,6 +8,7 @@
 //!    admit     http::Request -> Admitted: head, size, media type, JSON
 //!     keep     Admitted -> Asked: what has an idempotency key is done once; back: the first answer again
 //!     fork     Asked -> TaskCall, of a task or of an operation, or one of the calls over many; back: Reply
+//!      (spread)    BatchCall -> TaskCalls, each on the way of a single one; back: one Reply about all
 //!      resolve     TaskCall -> RoutedCall: provider and route
 //!       validate   RoutedCall -> ValidCall: id, defaults, schema
 //!        pursue    ValidCall -> errands, one after the other: look, act, follow; back: Completed
@@ -41,6 +42,7 @@ use crate::layer::rescue::{Rescue, Spoken};
 use crate::layer::resolve::{Meters, Resolve};
 use crate::layer::resume::Operations;
 use crate::layer::shed::{Room, Shed};
+use crate::layer::spread::Spread;
 use crate::layer::translate::Translate;
 use crate::layer::validate::Validate;
 use crate::layer::{BoxFuture, Exchange, Outbound, Stage};
@@ -187,7 +189,10 @@ impl Frame {
         let stages = Pursue::new(Arc::clone(hub), operations.clone(), stages);
         let stages = Validate::new(stages);
         let stages = Resolve::new(Arc::clone(&table), Arc::clone(&meters), stages);
-        let stages = Fork::new(operations.clone(), stages);
+        // Single calls and those of a batch go the same way from here.
+        let tasks = Arc::new(stages);
+        let many = Spread::new(Arc::clone(&table), Arc::clone(&tasks));
+        let stages = Fork::new(operations.clone(), tasks, many);
         // Behind admit, as it needs the whole request; before anything that could act.
         let stages = Keep::new(keeper.clone(), Arc::clone(&table), meters, stages);
         let stages = Admit::new(limits.admit.clone(), Arc::clone(&table.passthrough), stages);

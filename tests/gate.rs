@@ -310,6 +310,7 @@ fn outbound(table: &RouteTable, provider: &str, aim: Aim, due: u64) -> Outbound 
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
             claim: None,
+            member: None,
         },
         provider,
         route,

@@ -82,6 +82,7 @@ fn outbound() -> Outbound {
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
             claim: None,
+            member: None,
         },
         provider,
         route,

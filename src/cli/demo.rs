@@ -76,6 +76,7 @@ Simulators of five vendors run in this process. Try, in another terminal:
        -d '{{"scope":{{"instance":"{CFW_FIREWALL}"}}}}'
   curl -X POST http://{address}/tasks/hss/{HSS_TASK}:retry -H 'content-type: application/json' \
        -d '{{"parameters":{{"task_type":"cluster_scan","range":"all_failed"}}}}'
+  curl -X POST http://{address}/tasks/prime:batchStop -H 'content-type: application/json' -d '{{"ids":[{run},{other_run},99]}}'
 
 Wait for the effect with -H 'Prefer: wait=20', or look: curl http://{address}/tasks/prime/{other_run}
 

@@ -58,8 +58,12 @@ pub struct Content {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
-    /// The id, as it is meant; percent-encoded for the path when it is sent.
+    /// The id, as it is meant; percent-encoded for the path when it is sent. Empty in a batch.
+    #[serde(default)]
     pub id: String,
+    /// The ids of a batch.
+    #[serde(default)]
+    pub ids: Option<Vec<Value>>,
     /// The body; none when left out.
     #[serde(default)]
     pub body: Option<Value>,
@@ -232,7 +236,15 @@ fn read(sources: &Sources, path: &str, files: &mut FileSet, faults: &mut Diagnos
             return None;
         }
     };
-    let content = read_as(sources, path, files, faults)?;
+    let content: Content = read_as(sources, path, files, faults)?;
+    if content.call.id.is_empty() == content.call.ids.is_none() {
+        faults
+            .push(Diagnostic::without_place(format!(
+                "{path}: this is no case: a call has an `id`, or `ids`"
+            )))
+            .hint("`ids` is a list, and the call a batch");
+        return None;
+    }
     Some(Case {
         provider,
         action,

@@ -1,23 +1,25 @@
 //! Fork: [`Asked`] -> the stages for tasks, for many of them, or for an action that was accepted.
 
+use std::sync::Arc;
+
 use super::resume::{self, Operations};
+use super::spread::Spread;
 use super::{CallContext, Completed, Failed, Reply, Stage};
 use crate::model::call::{Asked, OperationCall, TaskCall};
-use crate::model::error::GatewayError;
-use crate::model::reason::Reason;
 
 /// The stage.
 #[derive(Debug)]
 pub struct Fork<S> {
     operations: Operations,
-    tasks: S,
+    tasks: Arc<S>,
+    many: Spread<S>,
 }
 
 impl<S> Fork<S> {
-    /// In front of the stages for tasks.
+    /// In front of the stages for tasks, and of the one that spreads a batch over them.
     #[must_use]
-    pub fn new(operations: Operations, tasks: S) -> Self {
-        Self { operations, tasks }
+    pub fn new(operations: Operations, tasks: Arc<S>, many: Spread<S>) -> Self {
+        Self { operations, tasks, many }
     }
 }
 
@@ -31,8 +33,9 @@ where
     async fn run(&self, context: &CallContext, asked: Asked) -> Result<Reply, Box<Failed>> {
         match asked {
             Asked::Task(call) => self.tasks.run(context, call).await.map(Reply::Completed),
+            // Boxed, so that the others are small.
+            Asked::Batch(batch) => Box::pin(self.many.run(context, batch)).await,
             Asked::Operation(call) => Box::pin(self.resume(context, call)).await.map(Reply::Completed),
-            Asked::Batch(_) => Err(GatewayError::new(Reason::UnknownPath, "there is nothing here").into()),
         }
     }
 }

@@ -38,6 +38,8 @@ pub mod rescue;
 pub mod resolve;
 pub mod resume;
 pub mod shed;
+pub mod spread;
+pub mod together;
 pub mod translate;
 pub mod validate;
 
@@ -68,6 +70,8 @@ pub struct CallContext {
     pub doubt: Doubt,
     /// The right to act that came with the caller's idempotency key; to be asked before anything is sent that acts.
     pub claim: Option<Arc<Claim>>,
+    /// What it has in common with the other calls of its batch, where it is one of many.
+    pub member: Option<Arc<together::Member>>,
 }
 
 /// A request that was admitted.
@@ -96,6 +100,13 @@ impl Doubt {
     /// A request is repeated although it may have acted: what is known without the repetition. The first doubt stays.
     pub fn raise(&self, open: impl FnOnce() -> GatewayError) {
         self.0.get_or_init(open);
+    }
+
+    /// What another one left open is open here as well.
+    pub fn share(&self, other: &Self) {
+        if let Some(open) = other.0.get() {
+            self.raise(|| open.clone());
+        }
     }
 
     /// A result as it may be told: that a repetition came to nothing does not prove that nothing was done.
@@ -254,6 +265,17 @@ pub struct Trail {
     pub respond_async: bool,
     /// Was an accepted action only followed?
     pub resumed: bool,
+    /// What was called in place of a route, where it was many tasks.
+    pub many: Option<Many>,
+}
+
+/// One action on many tasks, in the words of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Many {
+    /// Whose tasks; none where they name theirs.
+    pub provider: Option<String>,
+    /// `batchStop`.
+    pub action: String,
 }
 
 /// A call that did not succeed.

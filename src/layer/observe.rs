@@ -63,6 +63,7 @@ impl<S> Observe<S> {
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
             claim: None,
+            member: None,
         };
         let Ok(spoken) = self.inner.run(&context, request).await;
         self.record(&spoken, &context.request_id, begun.elapsed());
@@ -78,25 +79,34 @@ impl<S> Observe<S> {
         if trail.drift {
             meter.drifted();
         }
-        log::request_line(&RequestRecord {
-            request_id,
-            provider: trail.route.as_ref().map(|route| route.provider.as_str()),
-            action: match trail.resumed {
-                true => Some(OPERATION),
-                false => trail.route.as_ref().map(|route| route.action.as_str()),
-            },
-            id: trail.id.as_deref(),
-            outcome: spoken.outcome.as_str(),
-            reason: reason.map(Reason::code),
-            status: spoken.status,
-            duration: elapsed,
-            vendor_status: spoken.vendor.as_ref().map(|(status, _)| *status),
-            vendor_duration: trail.vendor_elapsed,
-            vendor_request_id: spoken.vendor.as_ref().and_then(|(_, id)| id.as_deref()),
-            caller_reason: trail.caller_reason.as_deref(),
-            error: spoken.error.as_ref().and_then(|error| error.internal.as_deref()),
-        });
+        log_line(spoken, request_id, elapsed);
     }
+}
+
+/// Writes the line of a call, or of one of many.
+pub(super) fn log_line(spoken: &Spoken, request_id: &str, elapsed: Duration) {
+    let trail = &spoken.trail;
+    let (provider, action) = match (&trail.route, &trail.many) {
+        (Some(route), _) if trail.resumed => (Some(route.provider.as_str()), Some(OPERATION)),
+        (Some(route), _) => (Some(route.provider.as_str()), Some(route.action.as_str())),
+        (None, Some(many)) => (many.provider.as_deref(), Some(many.action.as_str())),
+        (None, None) => (None, None),
+    };
+    log::request_line(&RequestRecord {
+        request_id,
+        provider,
+        action,
+        id: trail.id.as_deref(),
+        outcome: spoken.outcome.as_str(),
+        reason: spoken.error.as_ref().map(|error| error.reason.code()),
+        status: spoken.status,
+        duration: elapsed,
+        vendor_status: spoken.vendor.as_ref().map(|(status, _)| *status),
+        vendor_duration: trail.vendor_elapsed,
+        vendor_request_id: spoken.vendor.as_ref().and_then(|(_, id)| id.as_deref()),
+        caller_reason: trail.caller_reason.as_deref(),
+        error: spoken.error.as_ref().and_then(|error| error.internal.as_deref()),
+    });
 }
 
 /// The caller's id where it is short and plain, a fresh one otherwise.
@@ -146,17 +156,18 @@ pub(crate) fn without_content(mut response: Response<Full<Bytes>>) -> Response<F
     response
 }
 
+/// Whole seconds: a caller that comes back a moment too early comes in vain.
+pub(super) fn rounded_up(after: Duration) -> u64 {
+    after.as_secs() + u64::from(after.subsec_nanos() > 0)
+}
+
 /// `Allow`, `Retry-After` and `Accept-Encoding`, where the error calls for them.
 fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
     if let Some(allow) = error.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(after) = error.retry_after {
-        // Rounded up: a caller that comes back a moment too early comes in vain.
-        headers.insert(
-            RETRY_AFTER,
-            HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)),
-        );
+        headers.insert(RETRY_AFTER, HeaderValue::from(rounded_up(after)));
     }
     if error.reason == Reason::Unauthenticated {
         // RFC 9110 section 15.5.2 wants a challenge; this one names the header that is handed on.

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::errand::{Act, Acted, Ask, Look};
+use super::errand::{Act, ActForAll, Acted, ActedForAll, Ask, Look};
 use super::hub::Hub;
 use super::resume::Operations;
+use super::together::{Fellow, Led, Seat, Turn, Verdict};
 use super::translate::Translate;
 use super::{CallContext, Completed, CredentialUse, Exchange, Failed, Outbound, Stage, Trail, ValidCall};
 use crate::mapping::job::{JobReading, JobRules};
@@ -67,6 +68,7 @@ where
             context,
             call,
             trail: Trail::default(),
+            led: None,
         };
         course.run(resumed).await
     }
@@ -86,6 +88,8 @@ struct Course<'a, U> {
     /// Until when the caller wants to wait.
     until: Option<Instant>,
     trail: Trail,
+    /// Those for whom it acts as well.
+    led: Option<Box<Led>>,
 }
 
 /// What a look said about the task, or why it said nothing.
@@ -133,7 +137,11 @@ where
                 return Ok(already(&sighting, settles));
             }
         }
-        match self.send(CredentialUse::Normal).await {
+        let sent = match self.context.member.as_ref().and_then(|member| member.seat.as_ref()) {
+            None => self.send(CredentialUse::Normal).await,
+            Some(seat) => Box::pin(self.send_together(seat)).await,
+        };
+        match sent {
             Ok((answer, job)) if answer.success == Success::Accepted && self.until.is_some() => Box::pin(self.follow(answer, job)).await,
             Ok((answer, _)) => Ok(answer),
             Err(refusal) if plan.look_after.contains(&refusal.reason) => Box::pin(self.after(refusal)).await,
@@ -153,6 +161,36 @@ where
             answer.operation = self.operations.name(&self.call, job, answer.vendor_status);
         }
         answer
+    }
+
+    /// Sends the action together with those of others, or has it sent.
+    async fn send_together(&mut self, seat: &Seat) -> Result<(Answer, Option<String>), GatewayError> {
+        let fellow = || Fellow {
+            id: self.call.id.clone(),
+            values: self.call.values.clone(),
+        };
+        let Some(turn) = seat.take(fellow) else {
+            return self.send(CredentialUse::Normal).await;
+        };
+        match turn.await {
+            Ok(Turn::Lead(led)) => {
+                self.led = Some(led);
+                let result = self.send(CredentialUse::Normal).await;
+                if let Some(led) = self.led.take() {
+                    led.tell(result.as_ref().err(), &self.context.doubt);
+                }
+                result
+            }
+            Ok(Turn::Told(told)) => {
+                self.context.doubt.share(&told.doubt);
+                self.acted(told.verdict)
+            }
+            Err(_) => {
+                let detail =
+                    "something broke inside taskgate when this task was acted on together with others; the action may have happened";
+                Err(GatewayError::new(Reason::Internal, detail))
+            }
+        }
     }
 
     /// Sends the action once. Where nobody knows whether the vendor is back, looks first: whatever the look shows, it tells the gate.
@@ -180,7 +218,24 @@ where
             credentials,
             unseen,
         };
-        match self.errands.run(self.context, act).await {
+        let verdict = match &mut self.led {
+            None => self.errands.run(self.context, act).await,
+            Some(led) => {
+                let fellows = &led.fellows;
+                match Box::pin(self.errands.run(self.context, ActForAll { lead: act, fellows })).await {
+                    Ok(ActedForAll { lead, fellows }) => {
+                        led.verdicts = Some(fellows);
+                        lead
+                    }
+                    Err(failed) => Err(failed),
+                }
+            }
+        };
+        self.acted(verdict)
+    }
+
+    fn acted(&mut self, verdict: Verdict) -> Result<(Answer, Option<String>), GatewayError> {
+        match verdict {
             Ok(Acted { answer, job, trail }) => {
                 self.note(&trail);
                 self.job.clone_from(&job);

@@ -116,6 +116,7 @@ impl ReplyRules {
                 reply,
                 values: &values,
                 bindings: &bindings,
+                shared: None,
             };
             if let Some(reading) = told.ruled("") {
                 return Err(Box::new(reading));

@@ -189,21 +189,21 @@ impl Answer {
 /// What stands in a document beside its texts, with room for two times.
 const USUAL_FRAME: usize = 320;
 
-fn push_option(out: &mut String, text: Option<&str>) {
+pub(super) fn push_option(out: &mut String, text: Option<&str>) {
     match text {
         Some(text) => push_text(out, text),
         None => out.push_str("null"),
     }
 }
 
-fn push_text(out: &mut String, text: &str) {
+pub(super) fn push_text(out: &mut String, text: &str) {
     out.push('"');
     push_escaped(out, text);
     out.push('"');
 }
 
 /// The inside of a JSON text: of all that may be escaped only what must be (RFC 8259 section 7).
-fn push_escaped(out: &mut String, text: &str) {
+pub(super) fn push_escaped(out: &mut String, text: &str) {
     // To the end, whatever is found: so many bytes are looked at in one step.
     let must = text
         .bytes()
@@ -232,7 +232,7 @@ fn push_escaped(out: &mut String, text: &str) {
     }
 }
 
-fn push_number(out: &mut String, number: u16) {
+pub(super) fn push_number(out: &mut String, number: u16) {
     let mut place = 10_000;
     while place > 1 && number < place {
         place /= 10;

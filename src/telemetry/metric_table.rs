@@ -10,6 +10,7 @@ use metrics::Unit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is described by its row in `facts`")]
 pub enum Metric {
+    BatchItems,
     BreakerChanges,
     BreakerState,
     BuildInfo,
@@ -78,7 +79,8 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
+        Self::BatchItems,
         Self::BreakerChanges,
         Self::BreakerState,
         Self::BuildInfo,
@@ -125,6 +127,13 @@ impl Metric {
             }
         }
         match self {
+            Self::BatchItems => row(
+                "taskgate_batch_items_total",
+                Kind::Counter,
+                Unit::Count,
+                &["provider", "action", "outcome", "reason"],
+                "Tasks of batches that were answered; a batch itself is one of the requests",
+            ),
             Self::BreakerChanges => row(
                 "taskgate_breaker_changes_total",
                 Kind::Counter,

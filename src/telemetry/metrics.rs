@@ -169,6 +169,18 @@ pub fn request_ended(provider: &str, action: &str, outcome: Outcome, reason: Opt
     RequestMeter::new(provider, action).ended(outcome, reason, elapsed);
 }
 
+/// A task of a batch was answered, with `reason` unless it succeeded.
+pub fn batch_item_ended(provider: &str, action: &str, outcome: Outcome, reason: Option<Reason>) {
+    counter!(
+        Metric::BatchItems.name(),
+        "provider" => provider.to_owned(),
+        "action" => action.to_owned(),
+        "outcome" => outcome.as_str(),
+        "reason" => reason.map_or(NONE, Reason::code),
+    )
+    .increment(1);
+}
+
 /// What the calls to one provider are recorded with; handles are made when they are first needed.
 #[derive(Debug)]
 pub struct ProviderMeter {
@@ -529,6 +541,7 @@ mod tests {
                 Duration::from_millis(3),
             );
             request_ended(NONE, NONE, Outcome::Done, None, Duration::from_millis(3));
+            batch_item_ended("cheese", "stop", Outcome::Unknown, Some(Reason::VendorTimeout));
             vendor_call_ended("cheese", "stop", Duration::from_secs(2));
             login_ended("cheese", "ok");
             config_runs("3f9c", None);
@@ -555,6 +568,7 @@ mod tests {
         for line in [
             r#"taskgate_requests_total{provider="cheese",action="stop",outcome="not_done",reason="TASK_NOT_FOUND"} 1"#,
             r#"taskgate_requests_total{provider="none",action="none",outcome="done",reason="none"} 1"#,
+            r#"taskgate_batch_items_total{provider="cheese",action="stop",outcome="unknown",reason="VENDOR_TIMEOUT"} 1"#,
             r#"taskgate_request_duration_seconds_bucket{provider="cheese",action="stop",le="0.005"} 1"#,
             r#"taskgate_vendor_duration_seconds_bucket{provider="cheese",action="stop",le="1"} 0"#,
             r#"taskgate_vendor_in_flight{provider="cheese"} 1"#,

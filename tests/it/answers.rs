@@ -74,6 +74,8 @@ impl Told {
         let is_error = self.status >= 400;
         let (media_type, schema) = if is_error {
             ("application/problem+json", &*PROBLEM)
+        } else if document.get("results").is_some() {
+            ("application/json", &*BATCH)
         } else {
             ("application/json", &*ANSWER)
         };
@@ -91,10 +93,43 @@ impl Told {
             assert_eq!(facts.status, self.status, "{document}");
             assert_eq!(document["outcome"], facts.outcome.as_str(), "{document}");
             assert_eq!(document["retryable"], facts.retryable, "{document}");
+        } else if let Some(results) = document["results"].as_array() {
+            self.check_results(&document, results);
         } else {
             let outcome = if self.status == 202 { "accepted" } else { "done" };
             assert!(matches!(self.status, 200 | 202), "{self:?}");
             assert_eq!(document["outcome"], outcome, "{document}");
+        }
+    }
+}
+
+impl Told {
+    /// The results of a batch agree with its summary, its status and themselves.
+    #[track_caller]
+    fn check_results(&self, document: &Value, results: &[Value]) {
+        let count = |outcome: &str| results.iter().filter(|result| result["outcome"] == outcome).count();
+        let summary = ["done", "accepted", "not_done", "unknown"].map(|outcome| (outcome.to_owned(), Value::from(count(outcome))));
+        assert_eq!(document["summary"], Value::Object(summary.into_iter().collect()), "{document}");
+        let status = if count("done") == results.len() {
+            200
+        } else if count("done") + count("accepted") == results.len() {
+            202
+        } else {
+            207
+        };
+        assert_eq!(self.status, status, "{document}");
+        for result in results {
+            assert_eq!(result["request_id"], document["request_id"], "{document}");
+            let name = format!("tasks/{}/{}", result["provider"].as_str().unwrap(), result["id"].as_str().unwrap());
+            assert_eq!(result["task"], name, "{document}");
+            let Some(error) = result.get("error") else { continue };
+            let facts = Reason::parse(error["reason"].as_str().unwrap()).unwrap().facts();
+            assert_eq!(
+                (&error["status"], &error["outcome"]),
+                (&facts.status.into(), &result["outcome"]),
+                "{document}"
+            );
+            assert_eq!(error["request_id"], document["request_id"], "{document}");
         }
     }
 }
@@ -108,6 +143,21 @@ fn canonical(text: &str) -> Schema {
 pub(crate) static ANSWER: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/answer.json")));
 /// The answer of everything else.
 pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/problem.json")));
+
+/// The answer to a batch, with the two others in it.
+static BATCH: LazyLock<Schema> = LazyLock::new(|| {
+    let text = include_str!("../../schemas/canonical/batch.json")
+        .replace(r##""answer.json""##, r##""#/$defs/answer""##)
+        .replace(r##""problem.json""##, r##""#/$defs/problem""##);
+    let mut batch: Value = serde_json::from_str(&text).unwrap();
+    for (name, text) in [
+        ("answer", include_str!("../../schemas/canonical/answer.json")),
+        ("problem", include_str!("../../schemas/canonical/problem.json")),
+    ] {
+        batch["$defs"][name] = serde_json::from_str(&text.replace("#/$defs/", "#/$defs/answer/$defs/")).unwrap();
+    }
+    Schema::compile(&batch).unwrap()
+});
 
 /// The headers that taskgate sends.
 const OURS: [&str; 9] = [

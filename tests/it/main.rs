@@ -7,6 +7,7 @@
 //! | `openapi` | the description of the interface: whole, closed, true | pure |
 //! | `sixth` | a vendor that nobody knew, added by YAML, schemas and cases alone | stack and sockets |
 //! | `config` | bad routes and the exact text of their faults | compiler |
+//! | `batch` | one action on many tasks | sockets |
 //! | `credentials` | logins, expiry, signatures, handed-on headers | sockets |
 //! | `edge` | what a caller can get wrong, byte by byte, by the rows of the fault catalogue | sockets |
 //! | `stack` | what a caller can get wrong, and what can go wrong inside | stack, paused clock |
@@ -27,6 +28,7 @@
 )]
 
 mod answers;
+mod batch;
 mod caller;
 mod cases;
 mod catalog;

@@ -131,6 +131,7 @@ impl Rig {
                 credentials: CallCredentials::default(),
                 doubt: Doubt::default(),
                 claim: None,
+                member: None,
             },
             provider: Arc::clone(&self.table.providers["acme"]),
             route: self.route(action),

@@ -6,6 +6,7 @@ mod head;
 mod inside;
 mod keys;
 mod later;
+mod many;
 mod target;
 
 use std::sync::{Arc, Mutex};
