@@ -231,10 +231,10 @@ async fn what_cannot_be_seen_stays_accepted_and_nothing_acts() {
         },
     ];
     for call in everyday() {
-        for kind in &kinds {
+        for kind in kinds {
             house
                 .simulators
-                .set_fault(call.provider, Fault::new(kind.clone()).effect(Effect::None))
+                .set_fault(call.provider, Fault::new(kind).effect(Effect::None))
                 .unwrap();
             let job = (call.provider == "zstack").then_some("00000000000000000000000000000000");
             let told = ask(&callers[0], &name(&call, job, NOW, HOUR), &[]).await;
