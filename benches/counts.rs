@@ -141,7 +141,7 @@ fn out(counter: &Counter, fed: &Fed) {
         validate(black_box(&fed.call), &fed.provider, &fed.route, feed::UUID)
     });
     let bindings = fed.values.bindings();
-    counter.count(&name("render"), || fed.route.request.render(&black_box(&fed.values).bindings()));
+    counter.count(&name("render"), || fed.route.render(black_box(&fed.values)));
     match &fed.route.request.body {
         BodyTemplate::Json(template) => {
             let tree = template.render(&bindings).unwrap();
@@ -200,7 +200,7 @@ fn translation(counter: &Counter, fed: &Fed) {
             ..TaskCall::default()
         };
         let values = validate_taking(&mut call, &fed.provider, &fed.route, feed::UUID).unwrap();
-        black_box(fed.route.request.render(&values.bindings()).unwrap());
+        black_box(fed.route.render(&values).unwrap());
         let reading = fed.route.reply.normalize(&values, &call.id, black_box(&fed.exchange.reply));
         reading
             .result

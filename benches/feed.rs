@@ -62,7 +62,7 @@ pub(crate) fn cases(names: &[&str]) -> Vec<Fed> {
         };
         let values = validate(&call, &provider, &route, UUID).unwrap_or_else(|error| panic!("{}: {}", case.path, error.detail));
         // The turn of the action itself; looks may stand before and after it.
-        let target = route.request.render(&values.bindings()).unwrap().target;
+        let target = route.render(&values).unwrap().target;
         let turn = case.content.vendor.iter().find(|turn| turn.request.target == target);
         let turn = turn.unwrap_or_else(|| panic!("{}: no vendor", case.path));
         let exchange = to_exchange(&turn.reply).unwrap_or_else(|error| panic!("{}: {}", case.path, error.detail));

@@ -10,7 +10,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("render");
     for fed in feed::cases(feed::OK) {
         group.bench_function(&fed.name, |b| {
-            b.iter(|| fed.route.request.render(&black_box(&fed.values).bindings()));
+            b.iter(|| fed.route.render(black_box(&fed.values)));
         });
     }
     group.finish();

@@ -33,8 +33,10 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::admin::{self, Admin};
+use crate::catalog::{Catalog, Health};
 use crate::layer::BoxFuture;
 use crate::layer::dispatch::Dispatch;
+use crate::operation::OperationKeys;
 use crate::route::RouteTable;
 use crate::server::{self, ServerLimits, Shutdown};
 use crate::stack::{Frame, Gateway, Known, StackLimits};
@@ -126,6 +128,8 @@ pub struct RunningGateway {
     current: Arc<ArcSwap<Current>>,
     last_reload: LastReload,
     frame: Frame,
+    /// Has the frame other keys than the stack that runs?
+    rekeyed: bool,
     via: String,
     /// One for each configuration before, cancelled when its last call is over.
     older: Vec<CancellationToken>,
@@ -198,12 +202,17 @@ impl Current {
         }
         let over = CancellationToken::new();
         let dispatch = Dispatch::telling(ways.clone(), Some(over.clone().drop_guard()));
+        let (seen, shown) = (gates.clone(), Arc::clone(&table));
+        let catalog = Catalog::new(Arc::clone(&table), move |name| {
+            let provider = shown.providers.get(name);
+            provider.map_or_else(Health::default, |provider| Health::of_status(&seen.status(provider)))
+        });
         let known = Known {
             quotas: Some(gates.ledger()),
             prove: credentials::prove,
         };
         let current = Self {
-            gateway: frame.build_knowing(Arc::clone(&table), dispatch, known),
+            gateway: frame.with_pages(catalog, frame.build_knowing(Arc::clone(&table), dispatch, known)),
             table,
             hash,
             keyring,
@@ -289,6 +298,7 @@ impl RunningGateway {
             current,
             last_reload,
             frame,
+            rekeyed: false,
             via,
             older: Vec::new(),
             retiring: JoinSet::new(),
@@ -321,7 +331,7 @@ impl RunningGateway {
         let (next, changed) =
             Current::new(table, hash, (&self.frame, &self.via), Some(&before)).inspect_err(|_| self.note(&Reload::Failed))?;
         metrics::config_runs(&next.hash, Some(&before.hash));
-        if changed.is_empty() && next.hash == before.hash {
+        if changed.is_empty() && next.hash == before.hash && !std::mem::take(&mut self.rekeyed) {
             self.note(&Reload::Unchanged);
             return Ok(Reload::Unchanged);
         }
@@ -340,6 +350,11 @@ impl RunningGateway {
         let reload = Reload::Applied(changed);
         self.note(&reload);
         Ok(reload)
+    }
+
+    /// Names operations with these keys from the next configuration on. What was named with one of them is still answered for.
+    pub fn rekey(&mut self, keys: Arc<OperationKeys>) {
+        self.rekeyed |= self.frame.rekey(keys);
     }
 
     /// Notes that another configuration has faults, and that the one that runs goes on.

@@ -7,6 +7,7 @@
 //! observe   http::Request          -> + id and deadline     way back: one log line, metrics, http::Response
 //! rescue    Result                 -> Spoken                errors, foreign errors and panics get our voice
 //! admit     http::Request          -> TaskCall              path, codec::json
+//! keep      an idempotency key     -> once                  idempotency
 //! resolve   TaskCall               -> RoutedCall            route
 //! validate  RoutedCall             -> ValidCall             schema
 //! translate ValidCall              -> Outbound              mapping::request, codec
@@ -17,7 +18,7 @@
 //!
 //! [`stack`] is the list of the stages; [`config`] compiles `routes.yaml` into the [`route::RouteTable`] that they read.
 //!
-//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`schema`], [`mapping`], [`route`]; [`config`]; [`layer`] and [`stack`];
+//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`schema`], [`mapping`], [`route`]; [`idempotency`] and [`operation`]; [`config`]; [`layer`] and [`stack`];
 //! [`upstream`], [`telemetry`], [`server`], [`admin`], [`gateway`]; [`simulate`] apart; [`cli`] around all. `ARCHITECTURE.md` has the map and
 //! what is absent on purpose.
 //!
@@ -31,14 +32,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold"))]
 
 pub mod admin;
+pub mod catalog;
 pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod crypto;
 pub mod gateway;
+pub mod idempotency;
 pub mod layer;
 pub mod mapping;
 pub mod model;
+pub mod operation;
 pub mod path;
 pub mod query;
 pub mod route;

@@ -94,6 +94,18 @@ fn verb_of_many(verb: &str) -> Option<String> {
     Some(format!("{}{}", first.to_ascii_lowercase(), verb.get(1..)?))
 }
 
+/// The verb for many tasks: `batchStop` of `stop`.
+///
+/// ```
+/// assert_eq!(taskgate::path::verb_for_many("pauseNow"), "batchPauseNow");
+/// ```
+#[must_use]
+pub fn verb_for_many(verb: &str) -> String {
+    let mut rest = verb.chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    "batch".chars().chain(first).chain(rest).collect()
+}
+
 /// Reads the path of a task or of an action on it, without the query.
 ///
 /// ```
@@ -140,6 +152,18 @@ fn decode_id(raw: &str) -> Result<String, GatewayError> {
     let Ok(id) = percent_decode_str(raw).decode_utf8() else {
         return Err(invalid_id("an id is UTF-8"));
     };
+    check_id(&id)?;
+    Ok(id.into_owned())
+}
+
+/// Can this plain text, which stands for itself, be the id of a task? What a path may name, and nothing else.
+///
+/// # Errors
+/// `INVALID_TASK_ID`.
+pub fn check_id(id: &str) -> Result<(), GatewayError> {
+    if id.is_empty() {
+        return Err(invalid_id("an id is not empty"));
+    }
     if id.chars().count() > MAX_ID_CHARS {
         return Err(invalid_id("an id has at most 256 characters"));
     }
@@ -152,7 +176,7 @@ fn decode_id(raw: &str) -> Result<String, GatewayError> {
     if id.chars().any(char::is_control) {
         return Err(invalid_id("an id holds no control characters"));
     }
-    Ok(id.into_owned())
+    Ok(())
 }
 
 /// Refuses what RFC 3986 does not allow in a path, `;` (parameters that some servers cut off), and broken escapes.

@@ -11,11 +11,12 @@ use http::header::HeaderName;
 use http::uri::{Authority, Scheme};
 use serde_json::{Map, Value};
 
+use crate::catalog::example::Examples;
 use crate::mapping::job::JobRules;
 use crate::mapping::look::{Settles, TaskRules};
 use crate::mapping::reply::ReplyRules;
-use crate::mapping::request::{CallValues, Fresh, RequestTemplate};
-use crate::model::call::UpstreamReply;
+use crate::mapping::request::{CallValues, Fresh, RequestError, RequestTemplate};
+use crate::model::call::{UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::schema::RequestSchema;
@@ -39,6 +40,8 @@ pub struct RouteTable {
     pub verbs: BTreeSet<String>,
     /// The callers' headers that some provider's credentials hand on; no other one outlives the first stage.
     pub passthrough: Arc<HashSet<HeaderName>>,
+    /// Calls and answers for the documents; empty where nobody asked for them.
+    pub examples: Examples,
 }
 
 /// One configured deployment of a vendor's product.
@@ -115,6 +118,8 @@ pub struct IdRule {
     pub kind: IdKind,
     /// The rest of the rule.
     pub schema: crate::schema::Schema,
+    /// The same as a document: for discovery.
+    pub document: Value,
     /// The rule in words, for error texts: `^[0-9a-f]{32}$`, `an integer from 1`.
     pub description: String,
 }
@@ -191,6 +196,8 @@ pub struct Route {
     pub repeat: Repeat,
     /// Does the vendor refuse what is over its limits before it acts?
     pub limited_before_acting: bool,
+    /// To how many tasks at most one request may go, where it takes a list of them.
+    pub batch: Option<usize>,
     /// What is sent.
     pub request: RequestTemplate,
     /// What the answer means.
@@ -221,6 +228,26 @@ pub struct Pursuit {
 }
 
 impl Route {
+    /// Makes the vendor's request of a call.
+    ///
+    /// # Errors
+    /// As [`RequestTemplate::render`].
+    pub fn render(&self, call: &CallValues) -> Result<UpstreamRequest, RequestError> {
+        match self.batch {
+            None => self.request.render(&call.bindings()),
+            Some(_) => self.render_for(call, [&call.id]),
+        }
+    }
+
+    /// Makes one request for the tasks with these ids; all the rest is that of the call.
+    ///
+    /// # Errors
+    /// As [`RequestTemplate::render`].
+    pub fn render_for<'a>(&self, call: &CallValues, ids: impl IntoIterator<Item = &'a Value>) -> Result<UpstreamRequest, RequestError> {
+        let ids = ids.into_iter().cloned().collect();
+        self.request.render(&call.bindings().with(IDS, &ids))
+    }
+
     /// What an answer is an error of, as far as that can be said without the values of a call: conditions over them do not hold.
     #[must_use]
     pub fn refusal(&self, reply: &UpstreamReply) -> Option<GatewayError> {
@@ -242,6 +269,8 @@ impl Route {
 
 /// What looking is called where an action has its verb: in metrics, in the log and in the tree of cases. No verb is called so.
 pub const LOOK: &str = "look";
+/// The name of the list of ids in a request that takes one.
+pub const IDS: &str = "ids";
 /// A vendor that acts on tasks rarely needs more, and a hanging one must not collect the gateway's memory.
 pub const DEFAULT_IN_FLIGHT: usize = 16;
 /// A TCP and TLS handshake across the world takes well under a second; three allow for one lost packet.

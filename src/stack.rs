@@ -1,11 +1,14 @@
 //! The stack: the only place where the order of the stages is decided.
 //!
 //! ```text
+//! page         the documents of the catalog, where the path is one of theirs; everything else goes on
 //! observe      request id, deadline, log line, metrics; sees every final answer
 //!  rescue      errors and panics become answers; below: fails, above: never
 //!   shed       calls in flight over all providers; one more is refused at once, before a body is read
-//!    admit     http::Request -> Asked: head, size, media type, JSON
-//!     fork         Asked -> TaskCall, or one of the calls over many; back: Reply; what is only to be shown ends here (preview)
+//!    admit     http::Request -> Admitted: head, size, media type, JSON
+//!     keep     Admitted -> Asked: what has an idempotency key is done once; back: the first answer again
+//!     fork     Asked -> TaskCall, of a task or of an operation, or one of the calls over many; what is only to be shown ends here (preview); back: Reply
+//!      (spread)    BatchCall -> TaskCalls, each on the way of a single one; back: one Reply about all
 //!      resolve     TaskCall -> RoutedCall: provider and route
 //!       validate   RoutedCall -> ValidCall: id, defaults, schema
 //!        pursue    ValidCall -> errands, one after the other: look, act, follow; back: Completed
@@ -26,20 +29,27 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::Service;
 
+use crate::catalog::Catalog;
+use crate::idempotency::{Keeper, Memory, MemoryLimits, Records};
 use crate::layer::admit::{Admit, AdmitLimits};
 use crate::layer::fork::Fork;
 use crate::layer::hub::{Hub, Pace};
+use crate::layer::keep::Keep;
 use crate::layer::observe::Observe;
+use crate::layer::page::Pages;
 use crate::layer::preview::{Preview, Prove, names_only};
 use crate::layer::pursue::Pursue;
 use crate::layer::quota::{Quotas, RateLimits};
 use crate::layer::rescue::{Rescue, Spoken};
-use crate::layer::resolve::Resolve;
+use crate::layer::resolve::{Meters, Resolve};
+use crate::layer::resume::Operations;
 use crate::layer::shed::{Room, Shed};
+use crate::layer::spread::Spread;
 use crate::layer::translate::Translate;
 use crate::layer::validate::Validate;
-use crate::layer::{BoxFuture, Exchange, Outbound, Stage};
+use crate::layer::{BoxFuture, Exchange, Outbound, Stage, Tasks};
 use crate::model::error::GatewayError;
+use crate::operation::OperationKeys;
 use crate::route::RouteTable;
 
 /// The whole gateway as one service: never fails, always ready; clones share all of it.
@@ -135,6 +145,10 @@ pub struct StackLimits {
     pub admit: AdmitLimits,
     /// How time passes for those who wait.
     pub pace: Pace,
+    /// How accepted actions are named, so that they can be asked for.
+    pub operations: Operations,
+    /// How many idempotency keys are kept, and for how long.
+    pub idempotency: MemoryLimits,
 }
 
 impl Default for StackLimits {
@@ -144,27 +158,45 @@ impl Default for StackLimits {
             deadline: DEFAULT_DEADLINE,
             admit: AdmitLimits::default(),
             pace: Pace::default(),
+            operations: Operations::default(),
+            idempotency: MemoryLimits::default(),
         }
     }
 }
 
-/// What all stacks of a process share, whichever table they read: how many calls are in flight, and who looks at what.
+/// What all stacks of a process share, whichever table they read: how many calls are in flight, who looks at what, and which
+/// calls were made under which key.
 #[derive(Clone, Debug)]
 pub struct Frame {
     limits: StackLimits,
     room: Arc<Room>,
     hub: Arc<Hub>,
+    keeper: Keeper,
 }
 
 impl Frame {
     /// Once per process.
     #[must_use]
     pub fn new(limits: StackLimits) -> Self {
+        let records = Arc::new(Memory::new(limits.idempotency));
+        Self::with_records(limits, records)
+    }
+
+    /// With idempotency keys in this store, which may be one for several instances; its limits are its own.
+    #[must_use]
+    pub fn with_records(limits: StackLimits, records: Arc<dyn Records>) -> Self {
         Self {
             room: Arc::new(Room::new(limits.in_flight)),
             hub: Arc::new(Hub::new(limits.pace)),
+            keeper: Keeper::new(records),
             limits,
         }
+    }
+
+    /// Names operations with these keys in every stack that is built from now on. Are they others than before?
+    pub fn rekey(&mut self, keys: Arc<OperationKeys>) -> bool {
+        let before = self.limits.operations.keys.replace(Arc::clone(&keys));
+        before.is_none_or(|before| *before != *keys)
     }
 
     /// Builds the stack of one table over its ways to the vendors.
@@ -186,15 +218,22 @@ impl Frame {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Self { limits, room, hub } = self;
+        let Self { limits, room, hub, keeper } = self;
+        let operations = &limits.operations;
+        let meters = Arc::new(Meters::new(&table));
         // Each stage around the one behind it, so this is read from the last line to the first.
         let stages = Translate::new(upstream);
         // All who wait share its hub.
-        let stages = Pursue::new(Arc::clone(hub), stages);
+        let stages = Pursue::new(Arc::clone(hub), operations.clone(), stages);
         let stages = Validate::new(stages);
-        let stages = Resolve::new(Arc::clone(&table), stages);
+        let stages = Resolve::new(Arc::clone(&table), Arc::clone(&meters), stages);
+        // Single calls and those of a batch go the same way from here.
+        let tasks = Tasks::new(stages);
+        let many = Spread::new(Arc::clone(&table), tasks.clone());
         let preview = Preview::new(Arc::clone(&table), known.prove);
-        let stages = Fork::new(preview, stages);
+        let stages = Fork::new(operations.clone(), preview, tasks, many);
+        // Behind admit, as it needs the whole request; before anything that could act.
+        let stages = Keep::new(keeper.clone(), Arc::clone(&table), meters, stages);
         let stages = Admit::new(limits.admit.clone(), Arc::clone(&table.passthrough), stages);
         // Before a body is read: a refused call costs next to nothing.
         let stages = Shed::new(Arc::clone(room), stages);
@@ -204,6 +243,38 @@ impl Frame {
         let rate_limits = RateLimits::new(&table, known.quotas);
         let stages = Observe::new(limits.deadline, rate_limits, &limits.admit.via, stages);
         Gateway { entry: Arc::new(stages) }
+    }
+}
+
+/// The pages of a catalog, and the stack behind them.
+struct Paged<B> {
+    pages: Pages,
+    gateway: Gateway<B>,
+}
+
+impl<B> Entry<B> for Paged<B>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    fn enter(self: Arc<Self>, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>, Infallible> {
+        match self.pages.answer(&request) {
+            Some(page) => Box::pin(std::future::ready(Ok(page))),
+            None => self.gateway.enter(request),
+        }
+    }
+}
+
+impl Frame {
+    /// The stack with the pages of a catalog in front: they call no vendor and take no place among the calls, so they are there whatever
+    /// else goes on.
+    pub fn with_pages<B>(&self, catalog: Catalog, gateway: Gateway<B>) -> Gateway<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+    {
+        let pages = Pages::new(catalog, self.limits.admit.clone());
+        Gateway {
+            entry: Arc::new(Paged { pages, gateway }),
+        }
     }
 }
 

@@ -310,6 +310,8 @@ fn outbound(table: &RouteTable, provider: &str, aim: Aim, due: u64) -> Outbound 
             deadline: Instant::now() + Duration::from_millis(due),
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
+            claim: None,
+            member: None,
         },
         provider,
         route,

@@ -82,6 +82,8 @@ fn outbound() -> Outbound {
             deadline: soon(),
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
+            claim: None,
+            member: None,
         },
         provider,
         route,

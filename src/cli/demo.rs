@@ -49,7 +49,9 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, CliError> {
         .await
         .map_err(|error| CliError::system("the simulators do not start", error))?;
     let environment: Environment = simulators.environment().into_iter().collect();
-    let compiled = compile(&shipped::sources(), ROUTES_FILE, &environment).map_err(|rejected| super::rejected_text(&rejected))?;
+    let sources = shipped::sources();
+    let compiled = compile(&sources, ROUTES_FILE, &environment).map_err(|rejected| super::rejected_text(&rejected))?;
+    let compiled = compiled.with_examples(&sources);
     let mut signals = StopSignals::catch()?;
     let gateway = args.gateway.start(&compiled).await?;
     serve::announce(&gateway, &compiled)?;
@@ -74,6 +76,7 @@ Simulators of five vendors run in this process. Try, in another terminal:
        -d '{{"scope":{{"instance":"{CFW_FIREWALL}"}}}}'
   curl -X POST http://{address}/tasks/hss/{HSS_TASK}:retry -H 'content-type: application/json' \
        -d '{{"parameters":{{"task_type":"cluster_scan","range":"all_failed"}}}}'
+  curl -X POST http://{address}/tasks/prime:batchStop -H 'content-type: application/json' -d '{{"ids":[{run},{other_run},99]}}'
 
 Wait for the effect with -H 'Prefer: wait=20', or look: curl http://{address}/tasks/prime/{other_run}
 

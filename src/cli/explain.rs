@@ -161,13 +161,14 @@ fn task_call(args: &ExplainArgs, body: Map<String, Value>, mut query: Vec<(Strin
         body,
         query,
         wait: None,
+        resumed: None,
     }
 }
 
 fn render(call: &TaskCall, provider: &Provider, route: &Route) -> Result<UpstreamRequest, GatewayError> {
     let uuid = uuid::Uuid::new_v4().simple().to_string();
     let values = validate(call, provider, route, &uuid)?;
-    route.request.render(&values.bindings()).map_err(RequestError::into_gateway_error)
+    route.render(&values).map_err(RequestError::into_gateway_error)
 }
 
 fn example(sources: &Sources, args: &ExplainArgs) -> Option<TaskCall> {

@@ -20,6 +20,7 @@ mod demo;
 pub mod explain;
 mod init;
 mod man;
+mod openapi;
 pub mod rehearsal;
 mod reload;
 mod serve;
@@ -49,6 +50,9 @@ enum Command {
     /// Print the request that a vendor would get, secrets masked; nothing is sent
     #[command(after_help = EXPLAIN_HELP)]
     Explain(explain::ExplainArgs),
+    /// Print the description of the API as OpenAPI 3.1, made of the routes, their schemas and cases
+    #[command(after_help = OPENAPI_HELP)]
+    Openapi(openapi::OpenapiArgs),
     /// Stop a task, by a gateway that runs
     #[command(after_help = CLIENT_HELP)]
     Stop(client::act::TaskArgs),
@@ -155,6 +159,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Simulate(args) => block_on(None, simulate::run(args)),
         Command::Check(args) => block_on(None, check::run(args)),
         Command::Explain(args) => explain::run(args),
+        Command::Openapi(args) => openapi::run(args),
         Command::Stop(args) => block_on(Some(1), client::act::run("stop", args)),
         Command::Retry(args) => block_on(Some(1), client::act::run("retry", args)),
         Command::Act(args) => block_on(Some(1), client::act::act(args)),
@@ -298,11 +303,12 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(60 * 60))),
         _ => Err(DURATION_RULE.to_owned()),
     }
 }
 
-const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s` or `2m`";
+const DURATION_RULE: &str = "expected a duration such as `250ms`, `10s`, `2m` or `24h`";
 
 const AFTER_HELP: &str = "\
 Try it, nothing to configure:
@@ -389,6 +395,14 @@ Without --data the empty body is used where the action takes it, and the body of
 otherwise. Variables that are not set are taken from cases/<provider>/environment.yaml. Both are
 said on standard error. A variable may stand in a file: PRIME_USER_FILE names that of PRIME_USER.";
 
+const OPENAPI_HELP: &str = "\
+Examples:
+  taskgate openapi > openapi.json
+  taskgate openapi --routes gate/routes.yaml | jq '.paths | keys'
+
+A running gateway has the same at /openapi.json, and a page to read and try it at /docs. No
+variable and no file that a variable names is read.";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,7 +416,8 @@ mod tests {
     fn durations() {
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for text in ["", "10", "s", "1h", "-1s", "1.5s"] {
+        assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
+        for text in ["", "10", "s", "1d", "-1s", "1.5s"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

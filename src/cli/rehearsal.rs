@@ -20,6 +20,7 @@ use crate::layer::{BoxFuture, CredentialUse, Exchange, Outbound};
 use crate::model::call::UpstreamReply;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
+use crate::path::verb_for_many;
 use crate::route::{LOOK, RouteTable};
 use crate::stack::{self, StackLimits};
 use crate::upstream::credentials;
@@ -73,7 +74,10 @@ pub async fn play(table: &Arc<RouteTable>, case: &Case) -> (Vec<String>, Option<
 /// The caller's request of a case.
 fn request(case: &Case) -> Result<Request<Full<Bytes>>, http::Error> {
     let id = utf8_percent_encode(&case.content.call.id, NON_ALPHANUMERIC);
-    let mut builder = if case.action == LOOK {
+    let ids = case.content.call.ids.as_ref();
+    let mut builder = if ids.is_some() {
+        Request::post(format!("/tasks/{}:{}", case.provider, verb_for_many(&case.action)))
+    } else if case.action == LOOK {
         let pair = |(name, value): (&String, &String)| {
             format!(
                 "{}={}",
@@ -90,7 +94,15 @@ fn request(case: &Case) -> Result<Request<Full<Bytes>>, http::Error> {
     if let Some(prefer) = &case.content.call.prefer {
         builder = builder.header("prefer", prefer);
     }
-    match &case.content.call.body {
+    let body = match (&case.content.call.body, ids) {
+        (body, None) => body.clone(),
+        (body, Some(ids)) => {
+            let mut members = body.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+            members.insert("ids".to_owned(), Value::Array(ids.clone()));
+            Some(Value::Object(members))
+        }
+    };
+    match body {
         Some(body) => builder
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::from(body.to_string())),
@@ -269,9 +281,14 @@ fn compare_exactly(expected: &Value, found: &Value, place: &str, differences: &m
     }
 }
 
-/// Every member that is expected is there; others are allowed in objects.
+/// Every member that is expected is there; others are allowed in objects, and in those of lists.
 fn compare(expected: &Value, found: &Value, place: &str, differences: &mut Vec<String>) {
     match (expected, found) {
+        (Value::Array(expected), Value::Array(found)) if expected.len() == found.len() => {
+            for (at, (expected, found)) in expected.iter().zip(found).enumerate() {
+                compare(expected, found, &format!("{place}[{at}]"), differences);
+            }
+        }
         (Value::Object(expected), Value::Object(found)) => compare_members(expected, found, place, differences),
         (Value::String(any), _) if any == "*" && !found.is_null() => {}
         _ => compare_exactly(expected, found, place, differences),

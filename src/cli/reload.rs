@@ -48,6 +48,7 @@ impl Reloader {
         let (sources, routes) = routes.sources()?;
         let environment = Arc::new(Environment::from_process());
         let compiled = compile(&sources, &routes, &environment).map_err(|rejected| rejected_text(&rejected))?;
+        let compiled = compiled.with_examples(&sources);
         let reloader = Self {
             seen: sources.seen(),
             sources,
@@ -69,7 +70,9 @@ impl Reloader {
             let (sources, routes, environment) = (self.sources.unread(), self.routes.clone(), Arc::clone(&self.environment));
             // Files may hang, and a hundred schemas take a while: nobody waits for that.
             let compiled = spawn_blocking(move || {
-                let compiled = compile(&sources, &routes, &environment).map_err(|rejected| rejected.faults.render(&rejected.files));
+                let compiled = compile(&sources, &routes, &environment)
+                    .map(|compiled| compiled.with_examples(&sources))
+                    .map_err(|rejected| rejected.faults.render(&rejected.files));
                 (compiled, sources.seen())
             });
             match compiled.await {
@@ -85,7 +88,14 @@ impl Reloader {
 
 fn put_to_work(gateway: &mut RunningGateway, compiled: Result<Compiled, String>, why: &str) {
     match compiled {
-        Ok(Compiled { table, hash }) => {
+        Ok(Compiled {
+            table,
+            hash,
+            operation_keys,
+        }) => {
+            if let Some(keys) = operation_keys {
+                gateway.rekey(keys);
+            }
             let unconfigured = table.providers.values().filter(|provider| provider.connection.is_err());
             let not_configured = unconfigured.map(|provider| provider.name.as_str()).collect::<Vec<_>>().join(" ");
             match gateway.replace(Arc::clone(&table), hash.clone()) {

@@ -2,15 +2,20 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::SignedDuration;
 
 use super::reload::{Reloader, Watch, parse_watch};
 use super::{CliError, LogArgs, RoutesArgs, Stop, StopSignals, check_listen, parse_duration, print};
 use crate::config::compile::Compiled;
 use crate::gateway::{GatewayOptions, RunningGateway};
+use crate::idempotency::{DEFAULT_RETENTION, MemoryLimits};
 use crate::layer::admit::{AdmitLimits, DEFAULT_BODY, DEFAULT_VIA};
+use crate::layer::resume::Operations;
+use crate::operation::{DEFAULT_LIFETIME, OperationKeys};
 use crate::server::{DEFAULT_CONNECTIONS, DEFAULT_HEAD, DEFAULT_IDLE, DEFAULT_WRITE, ServerLimits};
 use crate::stack::{DEFAULT_DEADLINE, DEFAULT_IN_FLIGHT, StackLimits};
 use crate::telemetry::metrics;
@@ -68,6 +73,12 @@ pub(super) struct GatewayArgs {
     /// How long calls under way may take to end after a stop signal
     #[arg(long, env = "TASKGATE_DRAIN", value_name = "TIME", default_value = "35s", value_parser = parse_duration)]
     drain: Duration,
+    /// How long an accepted action can be asked for by its operation
+    #[arg(long, env = "TASKGATE_OPERATION_LIFETIME", value_name = "TIME", default_value = "24h", value_parser = parse_long)]
+    operation_lifetime: Duration,
+    /// How long the answer to a call with an idempotency key is said again
+    #[arg(long, env = "TASKGATE_IDEMPOTENCY_RETENTION", value_name = "TIME", default_value = "24h", value_parser = parse_long)]
+    idempotency_retention: Duration,
     /// Threads that serve [default: as many as there are processors]
     #[arg(long, env = "TASKGATE_WORKERS", value_name = "N", value_parser = parse_workers)]
     workers: Option<usize>,
@@ -104,6 +115,11 @@ impl GatewayArgs {
                     via: self.via.clone(),
                     ..AdmitLimits::default()
                 },
+                operations: self.operations(compiled)?,
+                idempotency: MemoryLimits {
+                    retention: self.idempotency_retention,
+                    ..MemoryLimits::default()
+                },
                 ..StackLimits::default()
             },
             server: ServerLimits {
@@ -117,8 +133,28 @@ impl GatewayArgs {
             config_hash: compiled.hash.clone(),
         };
         let metrics = metrics::install().map_err(|error| CliError::system("the metrics cannot be set up", error))?;
-        let started = RunningGateway::start(std::sync::Arc::clone(&compiled.table), options, metrics).await;
+        let started = RunningGateway::start(Arc::clone(&compiled.table), options, metrics).await;
         started.map_err(|error| CliError::system("the gateway does not start", error))
+    }
+
+    /// Operations are named with the keys of the environment, or with one that this process makes up.
+    fn operations(&self, compiled: &Compiled) -> Result<Operations, CliError> {
+        let keys = match &compiled.operation_keys {
+            Some(keys) => Arc::clone(keys),
+            None => {
+                tracing::info!(
+                    "operations are named with a key of this process: no other instance answers for them, and none after a restart; \
+                     TASKGATE_OPERATION_KEYS changes that"
+                );
+                let random = OperationKeys::random();
+                Arc::new(random.map_err(|error| CliError::system("there is no key for operations", error))?)
+            }
+        };
+        let lifetime = SignedDuration::try_from(self.operation_lifetime).unwrap_or(SignedDuration::MAX);
+        Ok(Operations {
+            keys: Some(keys),
+            lifetime,
+        })
     }
 }
 
@@ -196,6 +232,13 @@ fn parse_workers(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_long(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        long if (Duration::from_secs(1)..=LONGEST).contains(&long) => Ok(long),
+        _ => Err("expected a time from `1s` to `720h`".to_owned()),
+    }
+}
+
 fn parse_in_flight(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (1..=1_000_000).contains(&number) => Ok(number),
@@ -203,6 +246,12 @@ fn parse_in_flight(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Thirty days: what is asked for later than that is in no vendor's list any more.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const _: () = assert!(
+    DEFAULT_LIFETIME.as_hours() == 24 && DEFAULT_RETENTION.as_secs() == 24 * 60 * 60,
+    "the help names these"
+);
 const _: () = assert!(DEFAULT_DEADLINE.as_secs() == 30, "the help of --deadline names the default");
 const _: () = assert!(
     DEFAULT_HEAD.as_secs() == 10 && DEFAULT_BODY.as_secs() == 15,

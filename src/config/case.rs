@@ -16,6 +16,7 @@ use super::files::FileSet;
 use super::place::Path;
 use super::sources::Sources;
 use super::yaml;
+use crate::catalog::example::Example;
 
 /// One case.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +58,12 @@ pub struct Content {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
-    /// The id, as it is meant; percent-encoded for the path when it is sent.
+    /// The id, as it is meant; percent-encoded for the path when it is sent. Empty in a batch.
+    #[serde(default)]
     pub id: String,
+    /// The ids of a batch.
+    #[serde(default)]
+    pub ids: Option<Vec<Value>>,
     /// The body; none when left out.
     #[serde(default)]
     pub body: Option<Value>,
@@ -183,6 +188,38 @@ pub fn read_all(sources: &Sources, files: &mut FileSet, faults: &mut Diagnostics
         .collect()
 }
 
+/// What the documents show: calls and answers of cases. One that cannot be read is left out; `taskgate check` says what is wrong with it.
+#[must_use]
+pub fn examples(sources: &Sources) -> Vec<Example> {
+    let (mut files, mut faults) = (FileSet::default(), Diagnostics::default());
+    let cases = read_all(sources, &mut files, &mut faults);
+    cases.into_iter().map(Case::into_example).collect()
+}
+
+impl Case {
+    fn into_example(self) -> Example {
+        let Content {
+            title,
+            call,
+            vendor,
+            answer,
+            ..
+        } = self.content;
+        Example {
+            provider: self.provider,
+            action: self.action,
+            name: self.name,
+            title,
+            id: call.id,
+            body: call.body,
+            query: call.query.into_iter().collect(),
+            status: answer.status,
+            answer: answer.body,
+            vendor_status: vendor.last().and_then(|turn| turn.reply.status),
+        }
+    }
+}
+
 fn read(sources: &Sources, path: &str, files: &mut FileSet, faults: &mut Diagnostics) -> Option<Case> {
     let (provider, action, name) = match path.split('/').collect::<Vec<_>>().as_slice() {
         [CASES_FOLDER, _, ENVIRONMENT_FILE] => return None,
@@ -199,7 +236,15 @@ fn read(sources: &Sources, path: &str, files: &mut FileSet, faults: &mut Diagnos
             return None;
         }
     };
-    let content = read_as(sources, path, files, faults)?;
+    let content: Content = read_as(sources, path, files, faults)?;
+    if content.call.id.is_empty() == content.call.ids.is_none() {
+        faults
+            .push(Diagnostic::without_place(format!(
+                "{path}: this is no case: a call has an `id`, or `ids`"
+            )))
+            .hint("`ids` is a list, and the call a batch");
+        return None;
+    }
     Some(Case {
         provider,
         action,

@@ -19,17 +19,20 @@ use super::environment::Environment;
 use super::file::{self, File, Words};
 use super::files::FileSet;
 use super::names::Names;
+use super::operation::operation_keys;
 use super::place::{Path, Spanned};
 use super::schemas::Schemas;
 use super::sources::Sources;
 use super::template::TemplateCompiler;
 use super::variables::Variables;
 use super::yaml;
+use crate::catalog::example::Examples;
 use crate::crypto::sha256_hex;
 use crate::mapping::fault::{CodeFamily, FaultRule, FaultTable, StatusPattern};
 use crate::mapping::template::Placeholder;
 use crate::model::answer::TaskState;
 use crate::model::reason::Reason;
+use crate::operation::OperationKeys;
 use crate::route::{IdKind, IdRule, Provider, RouteTable};
 use crate::schema::Schema;
 
@@ -41,6 +44,21 @@ pub struct Compiled {
     /// A hash over all files that were read and all values that are no secret, 16 hex digits: two instances with the same one run
     /// the same routes against the same vendors. Of secrets it knows whether they are set.
     pub hash: String,
+    /// What seals and opens the tokens of operations, where the environment gives keys for it.
+    pub operation_keys: Option<Arc<OperationKeys>>,
+}
+
+impl Compiled {
+    /// The same, with the cases of its tree as examples for the documents; they are read when somebody reads those.
+    #[must_use]
+    pub fn with_examples(mut self, sources: &Sources) -> Self {
+        // Nobody else has the table yet; if somebody had, the documents would be without examples.
+        if let Some(table) = Arc::get_mut(&mut self.table) {
+            let sources = sources.unread();
+            table.examples = Examples::read_by(move || super::case::examples(&sources));
+        }
+        self
+    }
 }
 
 /// A routes file that cannot be run.
@@ -61,11 +79,13 @@ pub fn compile(sources: &Sources, routes: &str, environment: &Environment) -> Re
     let mut faults = Diagnostics::default();
     let variables = Variables::new(environment, sources);
     let table = read(sources, routes, &variables, &mut files, &mut faults);
+    let operation_keys = operation_keys(&variables, &mut faults);
     variables.tell(&mut faults);
     match table {
         Some(table) if faults.is_empty() => Ok(Compiled {
             table: Arc::new(table),
             hash: hash(&files, &variables),
+            operation_keys,
         }),
         _ => Err(Box::new(Rejected { faults, files })),
     }
@@ -152,6 +172,7 @@ impl Compiler<'_> {
             providers,
             verbs,
             passthrough: Arc::new(compile_credentials::passthrough(credentials.values())),
+            examples: Examples::default(),
         }
     }
 
@@ -435,9 +456,10 @@ impl Compiler<'_> {
             },
         };
         match Schema::compile(schema) {
-            Ok(schema) => Some(IdRule {
+            Ok(compiled) => Some(IdRule {
                 kind: provider.id.kind,
-                schema,
+                schema: compiled,
+                document: schema.clone(),
                 description,
             }),
             // The decoder has said already what is wrong with a pattern.

@@ -25,7 +25,7 @@ use crate::mapping::request::RequestTemplate;
 use crate::mapping::template::Template;
 use crate::model::answer::{Success, TaskState};
 use crate::model::reason::Reason;
-use crate::route::{Allowance, Repeat, Route};
+use crate::route::{Allowance, IDS, Repeat, Route};
 use crate::schema::{RequestSchema, Schema};
 
 /// Compiles the actions of one provider.
@@ -68,10 +68,15 @@ impl RouteCompiler<'_, '_> {
         };
         // Without its schema a request cannot be judged; what the answers mean still can.
         let names = schema.as_ref().map(|schema| self.call_names(&schema.document));
-        let request = match (&action.request, &names, &schema, &action.schema) {
+        let asked = names.clone().map(|names| match &action.batch {
+            Some(_) => names.with(IDS, Some(json!({ "type": "array", "items": self.id_schema, "minItems": 1 })), true),
+            None => names,
+        });
+        let request = match (&action.request, &asked, &schema, &action.schema) {
             (Some(request), Some(names), Some(schema), Some(name)) => self.request(request, names, schema, name, Some(action)),
             _ => None,
         };
+        self.answers_for_each(action);
         let known = names.clone();
         let pursuit = self.pursuit(action, names.as_ref(), schema.as_ref().map(|schema| &schema.document));
         let reply = action
@@ -92,6 +97,7 @@ impl RouteCompiler<'_, '_> {
             schema: schema?,
             repeat: action.repeat.value,
             limited_before_acting: action.limited_before_acting,
+            batch: action.batch.as_ref().and_then(|batch| batch.max.as_ref()).map(|max| max.value),
             request: request?,
             reply: reply?,
             settings: Arc::clone(&self.settings),
@@ -177,8 +183,11 @@ impl RouteCompiler<'_, '_> {
     ) -> Option<RequestTemplate> {
         // After a fault in a template the list of what is used is not complete, and would accuse in vain.
         let (template, used) = self.request_template(request, names)?;
-        let has_key = used.iter().any(|path| path.first().is_some_and(|name| name == "call"));
-        if let Some(action) = action.filter(|action| action.repeat.value == Repeat::SameKey && !has_key) {
+        let uses = |name: &str| used.iter().any(|path| path.first().is_some_and(|first| first == name));
+        if let Some(action) = action {
+            self.names_the_list(action, request, uses(IDS), uses("id"));
+        }
+        if let Some(action) = action.filter(|action| action.repeat.value == Repeat::SameKey && !uses("call")) {
             self.faults
                 .fault(
                     action.repeat.span,
@@ -189,6 +198,48 @@ impl RouteCompiler<'_, '_> {
         }
         self.ignored(&used, &schema.document, request, name);
         Some(template)
+    }
+
+    /// A request for many tasks names all of them, and none of them alone.
+    fn names_the_list(&mut self, action: &Action, request: &Request, names_all: bool, names_one: bool) {
+        let Some(batch) = &action.batch else { return };
+        if !names_all {
+            self.faults
+                .fault(batch.place.span, &batch.place.path, "`batch`, but the request has no list of ids")
+                .hint("`${ids}` is the list; a call of one task is a list of one");
+        } else if names_one {
+            self.faults
+                .fault(
+                    request.place.span,
+                    &request.place.path,
+                    "the request of a `batch` names one task by `id`",
+                )
+                .hint("`${ids}` is the list; a call of one task is a list of one");
+        }
+    }
+
+    /// The answer to a request for many tasks says what became of each.
+    fn answers_for_each(&mut self, action: &Action) {
+        let Some(batch) = &action.batch else { return };
+        let rules = action.reply.iter().flat_map(|reply| &reply.outcome);
+        for rule in rules.filter(|rule| rule.is.value != RuleKind::Fault && rule.items.is_none()) {
+            self.faults
+                .fault(
+                    rule.place.span,
+                    &rule.place.path,
+                    "missing key `items`: with `batch` the answer tells of each task",
+                )
+                .note(batch.place.span, "`batch` is here");
+        }
+        if let Some(job) = &action.job {
+            self.faults
+                .fault(
+                    job.place.span,
+                    &job.place.path,
+                    "a `job` does not go with `batch`: it would be that of many tasks",
+                )
+                .note(batch.place.span, "`batch` is here");
+        }
     }
 
     /// A request, and what it uses.
@@ -371,7 +422,13 @@ impl RouteCompiler<'_, '_> {
             Some(node) => Some(compiler.compile(node, &path.key("message"), &inside, Position::Scalar)?),
             None => None,
         };
+        let of_the_reply = ["body", "headers", "item", "status", "text"];
+        let reads_call = compiler
+            .used
+            .iter()
+            .any(|path| path.first().is_none_or(|name| !of_the_reply.contains(&name.as_str())));
         Some(Items {
+            reads_call,
             done: done?,
             failed: failed?,
             id: id?,

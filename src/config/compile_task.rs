@@ -76,6 +76,7 @@ impl RouteCompiler<'_, '_> {
                 repeat: Repeat::Safe,
                 // A look that is refused for limits is the business of those who pace the looks.
                 limited_before_acting: false,
+                batch: None,
                 request: request?,
                 reply,
                 settings: Arc::clone(&self.settings),

@@ -18,7 +18,9 @@ pub use crate::config::file_like::SITE_KEYS;
 pub use crate::config::file_limits::{
     BREAKER_KEYS, Breaker, CALL_LIMITS_KEYS, CallLimits, Connection, LIMITS_KEYS, Limits, QUEUE_KEYS, QUOTA_KEYS, Queue, Quota,
 };
-pub use crate::config::file_provider::{ACTION_KEYS, Action, INTEGER_ID_KEYS, Id, PROVIDER_KEYS, Provider, STRING_ID_KEYS};
+pub use crate::config::file_provider::{
+    ACTION_KEYS, Action, BATCH_KEYS, Batch, INTEGER_ID_KEYS, Id, PROVIDER_KEYS, Provider, STRING_ID_KEYS,
+};
 pub use crate::config::file_route::{
     ITEMS_KEYS, Items, OUTCOME_KEYS, OutcomeRule, REPLY_KEYS, REQUEST_KEYS, Reply, ReplyBody, Request, RequestBody, RuleKind, StatusPattern,
 };

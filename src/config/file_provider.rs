@@ -99,6 +99,8 @@ pub struct Action {
     pub repeat: Spanned<Repeat>,
     /// Does the vendor refuse what is over its limits before it acts?
     pub limited_before_acting: bool,
+    /// How many tasks one request may be for, where it takes a list.
+    pub batch: Option<Batch>,
     /// What is sent; nothing only after a fault.
     pub request: Option<Request>,
     /// What the answer means; nothing only after a fault.
@@ -111,6 +113,15 @@ pub struct Action {
     pub settles: Option<Settles>,
     /// The vendor's own job.
     pub job: Option<Job>,
+}
+
+/// How a request takes a list of tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Where it stands.
+    pub place: Place,
+    /// So many at most; nothing only after a fault.
+    pub max: Option<Spanned<usize>>,
 }
 
 impl Decoder<'_> {
@@ -207,6 +218,19 @@ impl Decoder<'_> {
                 .fault(key.span, &item.place.path, "`look` is no verb of an action")
                 .hint("looking at a task is a GET without a verb; `task` of the provider says how");
         }
+        if key
+            .text
+            .strip_prefix("batch")
+            .is_some_and(|verb| verb.starts_with(|c: char| c.is_ascii_uppercase()))
+        {
+            self.faults
+                .fault(
+                    key.span,
+                    &item.place.path,
+                    format!("`{}` is no verb of an action", key.text.escape_debug()),
+                )
+                .hint("every action `stop` has its `batchStop`; `batch: { max: 100 }` in it says that the vendor takes lists");
+        }
         let mut fields = Fields::open(item, &ACTION_KEYS, self.faults);
         let repeat = [("never", Repeat::Never), ("safe", Repeat::Safe), ("same-key", Repeat::SameKey)];
         let request = fields.take("request").map(|item| self.request(item));
@@ -219,12 +243,24 @@ impl Decoder<'_> {
                 .word("repeat", &repeat, self.faults)
                 .unwrap_or_else(|| Spanned::new(Repeat::default(), fields.place.span)),
             limited_before_acting: fields.flag("limited_before_acting", self.faults).unwrap_or_default(),
+            batch: fields.take("batch").map(|item| self.batch(item)),
             request,
             reply,
             limits: fields.take("limits").map(|item| self.call_limits(item)).unwrap_or_default(),
             look: fields.take("look").map(|item| self.look(item)),
             settles: fields.take("settles").map(|item| self.settles(item)),
             job: fields.take("job").map(|item| self.job(item)),
+            place: fields.place,
+        }
+    }
+}
+
+impl Decoder<'_> {
+    /// The key `batch` of an action.
+    fn batch(&mut self, item: Item) -> Batch {
+        let mut fields = Fields::open(item, &BATCH_KEYS, self.faults);
+        Batch {
+            max: fields.integer("max", (2, MAX_BATCH), self.faults),
             place: fields.place,
         }
     }
@@ -267,8 +303,16 @@ pub const INTEGER_ID_KEYS: Keys = Keys {
 pub const ACTION_KEYS: Keys = Keys {
     what: "an action",
     required: &["title", "schema", "request", "reply"],
-    optional: &["repeat", "limited_before_acting", "limits", "look", "settles", "job"],
+    optional: &["repeat", "limited_before_acting", "limits", "batch", "look", "settles", "job"],
 };
+/// The `batch` of an action.
+pub const BATCH_KEYS: Keys = Keys {
+    what: "`batch`",
+    required: &["max"],
+    optional: &[],
+};
+/// As many tasks as a caller's batch has at most.
+const MAX_BATCH: i128 = crate::mapping::envelope::MAX_ITEMS as i128;
 
 /// A path of 8 KiB is the most that servers take.
 const MAX_ID_LENGTH: i128 = 8192;

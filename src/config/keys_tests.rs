@@ -60,6 +60,7 @@ fn decoder_and_editor_schema_agree() {
     check("/$defs/task", &file::TASK_KEYS);
     check("/$defs/task/properties/reply", &file::TASK_REPLY_KEYS);
     check("/$defs/times", &file::TIMES_KEYS);
+    check("/$defs/action/properties/batch", &file::BATCH_KEYS);
     check("/$defs/look", &file::LOOK_KEYS);
     check("/$defs/settles", &file::SETTLES_KEYS);
     check("/$defs/job", &file::JOB_KEYS);

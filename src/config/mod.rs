@@ -39,6 +39,7 @@ mod flatten;
 mod keys_tests;
 mod names;
 mod node;
+mod operation;
 mod operator;
 mod placeholder;
 mod scalar;

@@ -14,6 +14,7 @@ use super::placeholder::{Piece, pieces};
 use super::yaml::{Key, Node, NodeValue};
 use crate::mapping::expression::{Expression, Reference};
 use crate::mapping::template::{Part, Placeholder, Template};
+use crate::route::IDS;
 
 /// Compiles the templates of one place (a request, a reply), noting what they use.
 pub(super) struct TemplateCompiler<'a> {
@@ -148,6 +149,11 @@ impl<'a> TemplateCompiler<'a> {
         };
         let hint = if reference.root == "reason" {
             Some("`reason` goes to the log only".to_owned())
+        } else {
+            hint
+        };
+        let hint = if reference.root == IDS {
+            Some("`ids` stands in the request of an action with `batch: { max: … }` only".to_owned())
         } else {
             hint
         };

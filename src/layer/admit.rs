@@ -1,4 +1,4 @@
-//! Admit: HTTP request -> [`Asked`], or why not. The only stage that sees the caller's headers and body bytes.
+//! Admit: HTTP request -> [`Admitted`], or why not. The only stage that sees the caller's headers and body bytes.
 //!
 //! **Invariants**: everything about the head is decided before a byte of the body is read; the body is read once, within a
 //! size and a time; nothing that the caller says is ignored in silence.
@@ -16,8 +16,9 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::content::Coding;
-use super::{CallContext, Failed, Reply, Stage, content, prefer};
+use super::{Admitted, CallContext, Failed, Keyed, Reply, Stage, content, prefer};
 use crate::codec::{Limits, json};
+use crate::idempotency::IdempotencyKey;
 use crate::model::call::{Asked, BatchCall, OperationCall, TaskCall};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -76,7 +77,7 @@ impl<S> Admit<S> {
 
 impl<S, B> Stage<Request<B>> for Admit<S>
 where
-    S: Stage<Asked, Done = Reply, Failed = Box<Failed>>,
+    S: Stage<Admitted, Done = Reply, Failed = Box<Failed>>,
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -88,6 +89,11 @@ where
         let (head, body) = request.into_parts();
         let fields = Fields::read(&head.headers);
         let (target, validate_only) = check_head(&head, &fields, limits)?;
+        // A look changes nothing, whatever it is called.
+        let key = match fields.has_key && acts(&target) {
+            true => IdempotencyKey::parse(&head.headers)?,
+            false => None,
+        };
         let bytes = read_body(body, &fields, limits, context.deadline).await?;
         let acts = acts(&target);
         if !acts && !bytes.is_empty() {
@@ -95,6 +101,16 @@ where
         }
         let body = if acts { parse_body(&bytes, &fields)? } else { Map::new() };
         let wait = if fields.prefers { prefer::wait(&head.headers) } else { None };
+        let respond_async = fields.prefers && prefer::respond_async(&head.headers);
+        let keyed = match key {
+            // What is only shown is no call: the key stays free for the one that it is for.
+            Some(_) if validate_only => None,
+            Some(key) => Some(Box::new(Keyed {
+                key,
+                path: head.uri.path().to_owned(),
+            })),
+            None => None,
+        };
         let asked = match target {
             Target::Task(path) => Asked::Task(TaskCall {
                 query: match head.uri.query() {
@@ -106,6 +122,7 @@ where
                 id: path.id,
                 action: path.action,
                 body,
+                resumed: None,
             }),
             Target::Batch(path) => Asked::Batch(BatchCall {
                 provider: path.provider,
@@ -133,7 +150,15 @@ where
             context.credentials.passed = Arc::new(passed(&head.headers, &self.passthrough));
         }
         drop(head);
-        self.inner.run(&context, asked).await
+        let mut replied = self.inner.run(&context, Admitted { asked, keyed }).await;
+        if respond_async {
+            match &mut replied {
+                Ok(Reply::Completed(completed)) => completed.trail.respond_async = true,
+                Ok(Reply::Spoken(spoken)) => spoken.trail.respond_async = true,
+                Err(_) => {}
+            }
+        }
+        replied
     }
 }
 
@@ -174,7 +199,7 @@ impl<'a> Fields<'a> {
                 "content-type" if fields.media_type.is_some() => fields.has_media_types = true,
                 "content-type" => fields.media_type = Some(value),
                 "content-length" if fields.length.is_none() => fields.length = Some(value),
-                IDEMPOTENCY_KEY => fields.has_key = true,
+                "idempotency-key" => fields.has_key = true,
                 "content-encoding" => fields.is_coded |= !value.as_bytes().eq_ignore_ascii_case(b"identity"),
                 _ => {}
             }
@@ -216,7 +241,7 @@ fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLi
         );
         return Err(GatewayError::new(Reason::HeadersTooLarge, detail));
     }
-    if !KNOWN_METHODS.contains(&head.method) {
+    if !KNOWN_METHODS.contains(&head.method) && head.method.as_str() != "QUERY" {
         let detail = "this method is not one of RFC 9110; an action on a task is a POST, a look at it a GET";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }
@@ -244,7 +269,6 @@ fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLi
         Some(query) if !is_look => validate_only(query, &target)?,
         Some(_) | None => false,
     };
-    check_promises(fields)?;
     check_expectation(fields)?;
     check_coding(fields)?;
     check_answer(fields, &head.headers)?;
@@ -292,15 +316,6 @@ fn acts(target: &Target) -> bool {
         Target::Batch(_) => true,
         Target::Operation(_) => false,
     }
-}
-
-/// What a caller would rely on, and what is not kept here, is refused rather than ignored.
-fn check_promises(fields: &Fields<'_>) -> Result<(), GatewayError> {
-    if fields.has_key {
-        let detail = "idempotency keys are not offered: a second call would be a second call";
-        return Err(GatewayError::new(Reason::InvalidHeader, detail).with_metadata("header", IDEMPOTENCY_KEY));
-    }
-    Ok(())
 }
 
 fn check_expectation(fields: &Fields<'_>) -> Result<(), GatewayError> {
@@ -461,8 +476,6 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// Even the largest body takes less on a line of a megabit a second; who drips holds a place among the calls in flight.
 pub const DEFAULT_BODY: Duration = Duration::from_secs(15);
-/// draft-ietf-httpapi-idempotency-key-header.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// One name for the whole fleet, so that a loop over another instance is seen as well.
 pub const DEFAULT_VIA: &str = "taskgate";
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::together::{Fellow, Verdict};
 use super::{Aim, CredentialUse, Exchange, Failed, Trail, ValidCall};
 use crate::mapping::job::JobReading;
 use crate::mapping::look::Page;
@@ -55,6 +56,24 @@ pub struct Act<'a> {
     pub credentials: CredentialUse,
     /// Is there no way to look at the task with what the call says?
     pub unseen: bool,
+}
+
+/// Acts on many tasks with one request.
+#[derive(Clone, Copy, Debug)]
+pub struct ActForAll<'a> {
+    /// The call of the first.
+    pub lead: Act<'a>,
+    /// The others.
+    pub fellows: &'a [Fellow],
+}
+
+/// What the vendor said of many tasks.
+#[derive(Debug)]
+pub struct ActedForAll {
+    /// Of the first.
+    pub lead: Verdict,
+    /// Of the others, in their order.
+    pub fellows: Vec<Verdict>,
 }
 
 /// The vendor did it or took it.
@@ -122,21 +141,67 @@ impl Errand for Act<'_> {
     }
 
     fn render(&self) -> Result<UpstreamRequest, GatewayError> {
-        let rendered = self.call.route.request.render(&self.call.values.bindings());
+        let rendered = self.call.route.render(&self.call.values);
         rendered.map_err(RequestError::into_gateway_error)
     }
 
     fn read(&self, exchange: &Exchange) -> Result<Acted, Box<Failed>> {
         let reading = self.call.route.reply.normalize(&self.call.values, &self.call.id, &exchange.reply);
         let trail = trail(exchange.elapsed, reading.drift);
-        match reading.result {
-            Ok(answer) => Ok(Acted {
-                answer,
-                job: reading.job,
-                trail,
-            }),
-            Err(error) => Err(Box::new(Failed { error, trail })),
-        }
+        verdict(reading, trail)
+    }
+}
+
+impl Errand for ActForAll<'_> {
+    type Report = ActedForAll;
+
+    fn provider(&self) -> &Arc<Provider> {
+        self.lead.provider()
+    }
+
+    fn route(&self) -> &Arc<Route> {
+        self.lead.route()
+    }
+
+    fn aim(&self) -> Aim {
+        self.lead.aim()
+    }
+
+    fn credentials(&self) -> CredentialUse {
+        self.lead.credentials()
+    }
+
+    fn render(&self) -> Result<UpstreamRequest, GatewayError> {
+        let first = &self.lead.call.values;
+        let ids = std::iter::once(&first.id).chain(self.fellows.iter().map(|fellow| &fellow.values.id));
+        let rendered = self.lead.call.route.render_for(first, ids);
+        rendered.map_err(RequestError::into_gateway_error)
+    }
+
+    fn read(&self, exchange: &Exchange) -> Result<ActedForAll, Box<Failed>> {
+        let first = (&self.lead.call.values, self.lead.call.id.as_str());
+        let calls = std::iter::once(first).chain(self.fellows.iter().map(|fellow| (&fellow.values, fellow.id.as_str())));
+        let mut readings = self.lead.call.route.reply.normalize_each(calls, &exchange.reply).into_iter();
+        let Some(lead) = readings.next() else {
+            return Err(GatewayError::new(Reason::MappingFailed, "the vendor's answer was read for nobody").into());
+        };
+        let drift = trail(exchange.elapsed, lead.drift);
+        Ok(ActedForAll {
+            lead: verdict(lead, drift),
+            // It is one answer: that it has drifted is counted once.
+            fellows: readings.map(|reading| verdict(reading, trail(exchange.elapsed, false))).collect(),
+        })
+    }
+}
+
+fn verdict(reading: Reading, trail: Trail) -> Verdict {
+    match reading.result {
+        Ok(answer) => Ok(Acted {
+            answer,
+            job: reading.job,
+            trail,
+        }),
+        Err(error) => Err(Box::new(Failed { error, trail })),
     }
 }
 

@@ -1,30 +1,34 @@
 //! Fork: [`Asked`] -> the stages for tasks, for many of them, or for an action that was accepted.
 
 use super::preview::Preview;
-use super::{CallContext, Completed, Failed, Reply, Stage};
-use crate::model::call::{Asked, TaskCall};
-use crate::model::error::GatewayError;
-use crate::model::reason::Reason;
+use super::resume::{self, Operations};
+use super::spread::Spread;
+use super::{CallContext, Completed, Failed, Reply, Stage, Tasks};
+use crate::model::call::{Asked, OperationCall};
 
 /// The stage.
 #[derive(Debug)]
-pub struct Fork<S> {
-    tasks: S,
+pub struct Fork {
+    operations: Operations,
+    tasks: Tasks,
+    many: Spread,
     preview: Preview,
 }
 
-impl<S> Fork<S> {
-    /// In front of the stages for tasks; what is only to be shown goes no further.
+impl Fork {
+    /// In front of the stages for tasks, and of the one that spreads a batch over them; what is only to be shown goes no further.
     #[must_use]
-    pub fn new(preview: Preview, tasks: S) -> Self {
-        Self { tasks, preview }
+    pub fn new(operations: Operations, preview: Preview, tasks: Tasks, many: Spread) -> Self {
+        Self {
+            operations,
+            tasks,
+            many,
+            preview,
+        }
     }
 }
 
-impl<S> Stage<Asked> for Fork<S>
-where
-    S: Stage<TaskCall, Done = Completed, Failed = Box<Failed>>,
-{
+impl Stage<Asked> for Fork {
     type Done = Reply;
     type Failed = Box<Failed>;
 
@@ -32,9 +36,19 @@ where
         match asked {
             Asked::Task(call) => self.tasks.run(context, call).await.map(Reply::Completed),
             Asked::Preview(call) => self.preview.show(context, call).map(|spoken| Reply::Spoken(Box::new(spoken))),
-            Asked::Batch(_) | Asked::PreviewMany(_) | Asked::Operation(_) => {
-                Err(GatewayError::new(Reason::UnknownPath, "there is nothing here").into())
-            }
+            // Boxed, so that the others are small.
+            Asked::Batch(batch) => Box::pin(self.many.run(context, batch)).await,
+            Asked::PreviewMany(batch) => Box::pin(self.many.show(context, batch, &self.preview)).await,
+            Asked::Operation(call) => Box::pin(self.resume(context, call)).await.map(Reply::Completed),
         }
+    }
+}
+
+impl Fork {
+    async fn resume(&self, context: &CallContext, call: OperationCall) -> Result<Completed, Box<Failed>> {
+        let followed = self.tasks.run(context, self.operations.open(&call)?).await;
+        let mut completed = followed.map_err(resume::outdated)?;
+        completed.answer.operation = Some(resume::name(&call));
+        Ok(completed)
     }
 }

@@ -15,9 +15,10 @@ use http::HeaderMap;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::idempotency::{Claim, IdempotencyKey};
 use crate::mapping::request::CallValues;
 use crate::model::answer::{Answer, Outcome};
-use crate::model::call::{TaskCall, UpstreamReply, UpstreamRequest};
+use crate::model::call::{Asked, Resumed, TaskCall, UpstreamReply, UpstreamRequest};
 use crate::model::error::GatewayError;
 use crate::route::{Provider, Route};
 use crate::telemetry::metrics::RequestMeter;
@@ -28,7 +29,9 @@ pub mod dispatch;
 pub mod errand;
 pub mod fork;
 pub mod hub;
+pub mod keep;
 pub mod observe;
+pub mod page;
 pub mod prefer;
 pub mod preview;
 pub mod pursue;
@@ -36,7 +39,10 @@ pub mod quota;
 pub mod request_id;
 pub mod rescue;
 pub mod resolve;
+pub mod resume;
 pub mod shed;
+pub mod spread;
+pub mod together;
 pub mod trace;
 pub mod translate;
 pub mod validate;
@@ -50,6 +56,53 @@ pub trait Stage<Call>: Send + Sync + 'static {
 
     /// One call, from here to the vendor and back.
     fn run(&self, context: &CallContext, call: Call) -> impl Future<Output = Result<Self::Done, Self::Failed>> + Send;
+}
+
+/// The stages for tasks behind one pointer. Single calls, batches and operations share them, and the stages in front need not know
+/// their types: each would have them in its own once more, and the compiler would take minutes over it.
+#[derive(Clone)]
+pub struct Tasks(Arc<dyn AnyTasks>);
+
+trait AnyTasks: Send + Sync {
+    fn run_any<'a>(&'a self, context: &'a CallContext, call: TaskCall) -> Pin<Box<dyn Future<Output = Told> + Send + 'a>>;
+}
+
+/// What the stages for tasks come to.
+type Told = Result<Completed, Box<Failed>>;
+
+impl<S> AnyTasks for S
+where
+    S: Stage<TaskCall, Done = Completed, Failed = Box<Failed>>,
+{
+    fn run_any<'a>(&'a self, context: &'a CallContext, call: TaskCall) -> Pin<Box<dyn Future<Output = Told> + Send + 'a>> {
+        Box::pin(self.run(context, call))
+    }
+}
+
+impl Tasks {
+    /// Behind this pointer.
+    #[must_use]
+    pub fn new(stages: impl Stage<TaskCall, Done = Completed, Failed = Box<Failed>>) -> Self {
+        Self(Arc::new(stages))
+    }
+
+    /// One call, from here to the vendor and back.
+    ///
+    /// # Errors
+    /// As the stages say.
+    pub fn run<'a>(
+        &'a self,
+        context: &'a CallContext,
+        call: TaskCall,
+    ) -> Pin<Box<dyn Future<Output = Result<Completed, Box<Failed>>> + Send + 'a>> {
+        self.0.run_any(context, call)
+    }
+}
+
+impl std::fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tasks").finish_non_exhaustive()
+    }
 }
 
 /// The future at the two ends of the stages, where services stand.
@@ -68,6 +121,28 @@ pub struct CallContext {
     pub credentials: CallCredentials,
     /// What the requests of this call left open.
     pub doubt: Doubt,
+    /// The right to act that came with the caller's idempotency key; to be asked before anything is sent that acts.
+    pub claim: Option<Arc<Claim>>,
+    /// What it has in common with the other calls of its batch, where it is one of many.
+    pub member: Option<Arc<together::Member>>,
+}
+
+/// A request that was admitted.
+#[derive(Debug)]
+pub struct Admitted {
+    /// What it asks for.
+    pub asked: Asked,
+    /// What the caller calls it, where it acts and has a name.
+    pub keyed: Option<Box<Keyed>>,
+}
+
+/// What the caller calls a call.
+#[derive(Debug)]
+pub struct Keyed {
+    /// The name.
+    pub key: IdempotencyKey,
+    /// The path of the request, as it was sent.
+    pub path: String,
 }
 
 /// What a request of a call may have done without an answer to say so, before it was repeated. Clones share it.
@@ -78,6 +153,13 @@ impl Doubt {
     /// A request is repeated although it may have acted: what is known without the repetition. The first doubt stays.
     pub fn raise(&self, open: impl FnOnce() -> GatewayError) {
         self.0.get_or_init(open);
+    }
+
+    /// What another one left open is open here as well.
+    pub fn share(&self, other: &Self) {
+        if let Some(open) = other.0.get() {
+            self.raise(|| open.clone());
+        }
     }
 
     /// A result as it may be told: that a repetition came to nothing does not prove that nothing was done.
@@ -156,6 +238,8 @@ pub struct ValidCall {
     pub values: CallValues,
     /// How long the caller wants to wait for the action to settle.
     pub wait: Option<Duration>,
+    /// The action was accepted before: it is followed, and nothing is sent that acts.
+    pub resumed: Option<Resumed>,
     /// Its provider.
     pub provider: Arc<Provider>,
     /// Its route.
@@ -232,6 +316,21 @@ pub struct Trail {
     pub waited: Option<Duration>,
     /// Was the request only shown, and nothing sent?
     pub validated_only: bool,
+    /// Does the caller want an answer before the action has settled?
+    pub respond_async: bool,
+    /// Was an accepted action only followed?
+    pub resumed: bool,
+    /// What was called in place of a route, where it was many tasks.
+    pub many: Option<Many>,
+}
+
+/// One action on many tasks, in the words of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Many {
+    /// Whose tasks; none where they name theirs.
+    pub provider: Option<String>,
+    /// `batchStop`.
+    pub action: String,
 }
 
 /// A call that did not succeed.

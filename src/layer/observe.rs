@@ -18,10 +18,11 @@ use http_body_util::Full;
 use tokio::time::Instant;
 
 use super::content::Coding;
-use super::prefer::PREFERENCE_APPLIED;
-use super::quota::{RATELIMIT, RATELIMIT_POLICY, RateLimits, Said, seconds};
+use super::prefer::{self, PREFERENCE_APPLIED};
+use super::quota::{RATELIMIT, RATELIMIT_POLICY, RateLimits, Said};
 use super::rescue::Spoken;
-use super::trace::Trace;
+use super::resolve::OPERATION;
+use super::trace::{Trace, TraceIds};
 use super::{CallContext, CallCredentials, Doubt, Stage, request_id};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -72,6 +73,8 @@ impl<S> Observe<S> {
             deadline: begun + self.deadline,
             credentials: CallCredentials::default(),
             doubt: Doubt::default(),
+            claim: None,
+            member: None,
         };
         let Ok(spoken) = self.inner.run(&context, request).await;
         self.record(&spoken, &context, begun.elapsed());
@@ -97,28 +100,41 @@ impl<S> Observe<S> {
         if trail.drift {
             meter.drifted();
         }
-        log::request_line(&RequestRecord {
-            request_id: &context.request_id,
-            trace: is_known.then(|| context.trace.ids()),
-            validate_only: trail.validated_only,
-            provider: trail.route.as_ref().map(|route| route.provider.as_str()),
-            action: trail.route.as_ref().map(|route| route.action.as_str()),
-            id: trail.id.as_deref(),
-            outcome: spoken.outcome.as_str(),
-            reason: reason.map(Reason::code),
-            status: spoken.status,
-            duration: elapsed,
-            vendor_status: spoken.vendor.as_ref().map(|(status, _)| *status),
-            vendor_duration: trail.vendor_elapsed,
-            vendor_request_id: spoken.vendor.as_ref().and_then(|(_, id)| id.as_deref()),
-            caller_reason: trail.caller_reason.as_deref(),
-            error: spoken.error.as_ref().and_then(|error| error.internal.as_deref()),
-        });
+        let ids = is_known.then(|| context.trace.ids());
+        log_line(spoken, &context.request_id, ids, elapsed);
     }
 }
 
+/// Writes the line of a call, or of one of many.
+pub(super) fn log_line(spoken: &Spoken, request_id: &str, trace: Option<TraceIds>, elapsed: Duration) {
+    let trail = &spoken.trail;
+    let (provider, action) = match (&trail.route, &trail.many) {
+        (Some(route), _) if trail.resumed => (Some(route.provider.as_str()), Some(OPERATION)),
+        (Some(route), _) => (Some(route.provider.as_str()), Some(route.action.as_str())),
+        (None, Some(many)) => (many.provider.as_deref(), Some(many.action.as_str())),
+        (None, None) => (None, None),
+    };
+    log::request_line(&RequestRecord {
+        request_id,
+        trace,
+        validate_only: trail.validated_only,
+        provider,
+        action,
+        id: trail.id.as_deref(),
+        outcome: spoken.outcome.as_str(),
+        reason: spoken.error.as_ref().map(|error| error.reason.code()),
+        status: spoken.status,
+        duration: elapsed,
+        vendor_status: spoken.vendor.as_ref().map(|(status, _)| *status),
+        vendor_duration: trail.vendor_elapsed,
+        vendor_request_id: spoken.vendor.as_ref().and_then(|(_, id)| id.as_deref()),
+        caller_reason: trail.caller_reason.as_deref(),
+        error: spoken.error.as_ref().and_then(|error| error.internal.as_deref()),
+    });
+}
+
 /// The caller's id where it is short and plain, a fresh one otherwise.
-fn request_id(headers: &HeaderMap) -> Arc<str> {
+pub(super) fn request_id(headers: &HeaderMap) -> Arc<str> {
     let mut given = headers.get_all(X_REQUEST_ID).iter();
     match (given.next().and_then(|value| value.to_str().ok()), given.next()) {
         (Some(id), None) if is_plain(id) => Arc::from(id),
@@ -154,9 +170,7 @@ fn to_http(spoken: Spoken, request_id: &str, coding: Coding) -> Response<Full<By
     if varies {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     }
-    if let Some(waited) = spoken.trail.waited
-        && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", waited.as_secs()))
-    {
+    if let Some(applied) = prefer::applied(spoken.trail.waited, spoken.trail.respond_async && spoken.status == 202) {
         headers.insert(PREFERENCE_APPLIED, applied);
     }
     if let Some(error) = &spoken.error {
@@ -179,9 +193,14 @@ fn add_limits(headers: &mut HeaderMap, Said { policy, left, wait }: Said) {
     headers.insert(RATELIMIT_POLICY, policy);
     headers.insert(RATELIMIT, left);
     let told = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|told| told < seconds(wait)) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    if told.is_some_and(|told| told < rounded_up(wait)) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(rounded_up(wait)));
     }
+}
+
+/// Whole seconds: a caller that comes back a moment too early comes in vain.
+pub(super) fn rounded_up(after: Duration) -> u64 {
+    after.as_secs() + u64::from(after.subsec_nanos() > 0)
 }
 
 /// `Allow`, `Retry-After` and `Accept-Encoding`, where the error calls for them.
@@ -190,7 +209,7 @@ fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(after) = error.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(after)));
+        headers.insert(RETRY_AFTER, HeaderValue::from(rounded_up(after)));
     }
     if error.reason == Reason::Unauthenticated {
         // RFC 9110 section 15.5.2 wants a challenge; this one names the header that is handed on.

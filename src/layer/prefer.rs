@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 
 /// How long the caller wants to wait, at most [`MAX_WAIT`].
 ///
@@ -33,6 +33,27 @@ pub fn wait(headers: &HeaderMap) -> Option<Duration> {
     }
     // More digits than a number holds are more seconds than the cap.
     Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)).min(MAX_WAIT))
+}
+
+/// Does the caller want to hear of what was accepted before it has settled? What they wait for at most comes first, where they
+/// say so as well (section 4.3).
+#[must_use]
+pub fn respond_async(headers: &HeaderMap) -> bool {
+    let text = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    text.flat_map(preferences)
+        .any(|(name, value)| name.eq_ignore_ascii_case("respond-async") && value.trim_matches('"').is_empty())
+}
+
+/// What the answer says of preferences that were followed (section 3); nothing where none was.
+#[must_use]
+pub fn applied(waited: Option<Duration>, respond_async: bool) -> Option<HeaderValue> {
+    let wait = waited.map(|waited| format!("wait={}", waited.as_secs()));
+    match (respond_async, wait) {
+        (false, None) => None,
+        (false, Some(wait)) => HeaderValue::from_str(&wait).ok(),
+        (true, None) => Some(HeaderValue::from_static("respond-async")),
+        (true, Some(wait)) => HeaderValue::from_str(&format!("respond-async, {wait}")).ok(),
+    }
 }
 
 /// Names and values of the preferences of one line; parameters are left out, none of those known here has any.
@@ -75,7 +96,6 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[track_caller]
     fn check(lines: &[&'static str], expected: Option<u64>) {
@@ -95,6 +115,28 @@ mod tests {
         check(&["wait=5, wait=9"], Some(5));
         check(&["wait=5", "wait=9"], Some(5));
         check(&[r#"note="a, wait=3", wait=4"#], Some(4));
+    }
+
+    #[test]
+    fn an_early_answer_is_asked_for_by_name() {
+        for (line, asked) in [
+            ("respond-async", true),
+            ("Respond-Async", true),
+            ("wait=10, respond-async; x=1", true),
+            ("respond-async=\"\"", true),
+            ("respond-async=no", false),
+            ("respond-asynchronously", false),
+            ("note=\"respond-async\"", false),
+        ] {
+            let headers = HeaderMap::from_iter([(PREFER, HeaderValue::from_static(line))]);
+            assert_eq!(respond_async(&headers), asked, "{line}");
+        }
+        let said =
+            |waited: Option<u64>, early| applied(waited.map(Duration::from_secs), early).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(said(None, false), None);
+        assert_eq!(said(Some(5), false).as_deref(), Some("wait=5"));
+        assert_eq!(said(None, true).as_deref(), Some("respond-async"));
+        assert_eq!(said(Some(5), true).as_deref(), Some("respond-async, wait=5"));
     }
 
     #[test]

@@ -102,7 +102,6 @@ fn text(value: &HeaderValue) -> String {
 }
 
 /// The end of the way for a call that is not made.
-#[derive(Clone)]
 pub struct Preview {
     table: Arc<RouteTable>,
     prove: Prove,
@@ -164,6 +163,7 @@ impl Preview {
             id: call.id,
             values,
             wait: None,
+            resumed: None,
             provider,
             route,
         };

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::errand::{Act, Acted, Ask, Look};
+use super::errand::{Act, ActForAll, Acted, ActedForAll, Ask, Look};
 use super::hub::Hub;
+use super::resume::Operations;
+use super::together::{Fellow, Led, Seat, Turn, Verdict};
 use super::translate::Translate;
 use super::{CallContext, Completed, CredentialUse, Exchange, Failed, Outbound, Stage, Trail, ValidCall};
 use crate::mapping::job::{JobReading, JobRules};
@@ -21,24 +23,28 @@ use crate::mapping::look::{Settled, Settles, Sighting, values_for_look};
 use crate::mapping::reply::Reading;
 use crate::mapping::request::Fresh;
 use crate::model::answer::{Answer, Success, TaskState};
+use crate::model::call::Resumed;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::route::Task;
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::Purpose;
 
+mod later;
+
 /// The stage.
 #[derive(Debug)]
 pub struct Pursue<U> {
     errands: Translate<U>,
     hub: Arc<Hub>,
+    operations: Operations,
 }
 
 impl<U> Pursue<U> {
-    /// Pursues calls by these errands; who waits does so at this hub.
+    /// Pursues calls by these errands; who waits does so at this hub, and what is under way gets a name.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, errands: Translate<U>) -> Self {
-        Self { errands, hub }
+    pub fn new(hub: Arc<Hub>, operations: Operations, errands: Translate<U>) -> Self {
+        Self { errands, hub, operations }
     }
 }
 
@@ -50,16 +56,21 @@ where
     type Done = Completed;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, call: ValidCall) -> Result<Completed, Box<Failed>> {
+    async fn run(&self, context: &CallContext, mut call: ValidCall) -> Result<Completed, Box<Failed>> {
+        let resumed = call.resumed.take();
         let course = Course {
             errands: &self.errands,
             hub: &self.hub,
+            operations: &self.operations,
+            job: None,
+            acts: resumed.is_none() && !call.route.is_look(),
             until: call.wait.filter(|wait| !wait.is_zero()).map(|wait| Instant::now() + wait),
             context,
             call,
             trail: Trail::default(),
+            led: None,
         };
-        course.run().await
+        course.run(resumed).await
     }
 }
 
@@ -67,11 +78,18 @@ where
 struct Course<'a, U> {
     errands: &'a Translate<U>,
     hub: &'a Hub,
+    operations: &'a Operations,
     context: &'a CallContext,
     call: ValidCall,
+    /// The vendor's job for the action, where it made one.
+    job: Option<String>,
+    /// May anything be sent that acts?
+    acts: bool,
     /// Until when the caller wants to wait.
     until: Option<Instant>,
     trail: Trail,
+    /// Those for whom it acts as well.
+    led: Option<Box<Led>>,
 }
 
 /// What a look said about the task, or why it said nothing.
@@ -82,12 +100,14 @@ where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
     U::Future: Send + 'static,
 {
-    async fn run(mut self) -> Result<Completed, Box<Failed>> {
-        let result = if self.call.route.is_look() {
+    async fn run(mut self, resumed: Option<Resumed>) -> Result<Completed, Box<Failed>> {
+        let result = if let Some(resumed) = resumed {
+            Box::pin(self.resume(resumed)).await
+        } else if self.call.route.is_look() {
             Box::pin(self.look()).await
         } else {
             let result = self.act().await;
-            self.context.doubt.settle(result)
+            self.context.doubt.settle(result).map(|answer| self.named(answer))
         };
         let trail = std::mem::take(&mut self.trail);
         match result {
@@ -117,11 +137,59 @@ where
                 return Ok(already(&sighting, settles));
             }
         }
-        match self.send(CredentialUse::Normal).await {
+        let sent = match self.context.member.as_ref().and_then(|member| member.seat.as_ref()) {
+            None => self.send(CredentialUse::Normal).await,
+            Some(seat) => Box::pin(self.send_together(seat)).await,
+        };
+        match sent {
             Ok((answer, job)) if answer.success == Success::Accepted && self.until.is_some() => Box::pin(self.follow(answer, job)).await,
             Ok((answer, _)) => Ok(answer),
             Err(refusal) if plan.look_after.contains(&refusal.reason) => Box::pin(self.after(refusal)).await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// An answer of what is under way has a name by which it can be asked for, where it can be followed.
+    fn named(&self, mut answer: Answer) -> Answer {
+        let plan = &self.call.route.pursuit;
+        let job = self.job.as_deref().filter(|_| plan.job.is_some());
+        let by_task = || {
+            let task = self.call.provider.task.as_ref().filter(|_| plan.settles.is_some());
+            task.is_some_and(|task| values_for_look(&self.call.values, &task.route.schema).is_ok())
+        };
+        if answer.success == Success::Accepted && (job.is_some() || by_task()) {
+            answer.operation = self.operations.name(&self.call, job, answer.vendor_status);
+        }
+        answer
+    }
+
+    /// Sends the action together with those of others, or has it sent.
+    async fn send_together(&mut self, seat: &Seat) -> Result<(Answer, Option<String>), GatewayError> {
+        let fellow = || Fellow {
+            id: self.call.id.clone(),
+            values: self.call.values.clone(),
+        };
+        let Some(turn) = seat.take(fellow) else {
+            return self.send(CredentialUse::Normal).await;
+        };
+        match turn.await {
+            Ok(Turn::Lead(led)) => {
+                self.led = Some(led);
+                let result = self.send(CredentialUse::Normal).await;
+                if let Some(led) = self.led.take() {
+                    led.tell(result.as_ref().err(), &self.context.doubt);
+                }
+                result
+            }
+            Ok(Turn::Told(told)) => {
+                self.context.doubt.share(&told.doubt);
+                self.acted(told.verdict)
+            }
+            Err(_) => {
+                let detail =
+                    "something broke inside taskgate when this task was acted on together with others; the action may have happened";
+                Err(GatewayError::new(Reason::Internal, detail))
+            }
         }
     }
 
@@ -150,9 +218,27 @@ where
             credentials,
             unseen,
         };
-        match self.errands.run(self.context, act).await {
+        let verdict = match &mut self.led {
+            None => self.errands.run(self.context, act).await,
+            Some(led) => {
+                let fellows = &led.fellows;
+                match Box::pin(self.errands.run(self.context, ActForAll { lead: act, fellows })).await {
+                    Ok(ActedForAll { lead, fellows }) => {
+                        led.verdicts = Some(fellows);
+                        lead
+                    }
+                    Err(failed) => Err(failed),
+                }
+            }
+        };
+        self.acted(verdict)
+    }
+
+    fn acted(&mut self, verdict: Verdict) -> Result<(Answer, Option<String>), GatewayError> {
+        match verdict {
             Ok(Acted { answer, job, trail }) => {
                 self.note(&trail);
+                self.job.clone_from(&job);
                 Ok((answer, job))
             }
             Err(failed) => Err(self.failed(*failed)),
@@ -239,7 +325,7 @@ where
                         Success::Accepted => Followed::Lost(answer),
                     });
                 }
-                Ok(Ok(JobReading::Expired(_))) if !renewed => {
+                Ok(Ok(JobReading::Expired(_))) if self.acts && !renewed => {
                     // The job never got past the session, so the action was not carried out: once more, as a new call.
                     renewed = true;
                     self.call.values.call = Fresh::new(&uuid::Uuid::new_v4().simple().to_string());

@@ -107,7 +107,7 @@ pub(crate) fn complain(Failed { error, trail }: Failed, instance: &str, request_
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
@@ -117,4 +117,4 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
 }
 
 /// `instance` repeats the caller's path; a path that is refused for its length is not repeated in full.
-const MAX_INSTANCE_CHARS: usize = 512;
+pub(super) const MAX_INSTANCE_CHARS: usize = 512;

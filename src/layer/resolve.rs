@@ -15,25 +15,54 @@ use crate::telemetry::metrics::RequestMeter;
 pub struct Resolve<S> {
     inner: S,
     table: Arc<RouteTable>,
-    /// What the calls of each route are counted with, by the route's address: the table keeps them where they are.
-    meters: HashMap<usize, Arc<RequestMeter>>,
+    meters: Arc<Meters>,
 }
 
-impl<S> Resolve<S> {
-    /// Resolves by this table.
+/// What requests are counted with.
+#[derive(Debug)]
+pub struct Meters {
+    /// By the route's address: the table keeps them where they are.
+    routes: HashMap<usize, Arc<RequestMeter>>,
+    /// For questions about accepted actions, by provider.
+    operations: HashMap<String, Arc<RequestMeter>>,
+}
+
+impl Meters {
+    /// Those of this table.
     #[must_use]
-    pub fn new(table: Arc<RouteTable>, inner: S) -> Self {
+    pub fn new(table: &RouteTable) -> Self {
         let looks = table
             .providers
             .values()
             .filter_map(|provider| provider.task.as_ref().map(|task| &task.route));
         let routes = table.providers.values().flat_map(|provider| provider.actions.values()).chain(looks);
-        let meters = routes.map(|route| (address(route), Arc::new(RequestMeter::new(&route.provider, &route.action))));
+        let routes = routes.map(|route| (address(route), Arc::new(RequestMeter::new(&route.provider, &route.action))));
+        let providers = table.providers.keys();
+        let operations = providers.map(|name| (name.clone(), Arc::new(RequestMeter::new(name, OPERATION))));
         Self {
-            inner,
-            meters: meters.collect(),
-            table,
+            routes: routes.collect(),
+            operations: operations.collect(),
         }
+    }
+
+    /// That of the calls of a route.
+    #[must_use]
+    pub fn of(&self, route: &Arc<Route>) -> Option<Arc<RequestMeter>> {
+        self.routes.get(&address(route)).cloned()
+    }
+
+    /// That of the questions about what was accepted by this route.
+    #[must_use]
+    pub fn of_operations(&self, route: &Route) -> Option<Arc<RequestMeter>> {
+        self.operations.get(&route.provider).cloned()
+    }
+}
+
+impl<S> Resolve<S> {
+    /// Resolves by this table.
+    #[must_use]
+    pub fn new(table: Arc<RouteTable>, meters: Arc<Meters>, inner: S) -> Self {
+        Self { inner, table, meters }
     }
 }
 
@@ -47,6 +76,7 @@ where
     async fn run(&self, context: &CallContext, call: TaskCall) -> Result<Completed, Box<Failed>> {
         let routed = resolve(&self.table, call)?;
         let (route, id, reason) = (Arc::clone(&routed.route), routed.call.id.clone(), caller_reason(&routed.call.body));
+        let resumed = routed.call.resumed.is_some();
         let mut result = match configured(&routed.provider) {
             Ok(()) => self.inner.run(context, routed).await,
             Err(error) => Err(error.into()),
@@ -56,7 +86,11 @@ where
             Ok(completed) => &mut completed.trail,
             Err(failed) => &mut failed.trail,
         };
-        trail.meter = self.meters.get(&address(&route)).cloned();
+        trail.meter = match resumed {
+            true => self.meters.of_operations(&route),
+            false => self.meters.of(&route),
+        };
+        trail.resumed = resumed;
         trail.route = Some(route);
         trail.id = Some(id);
         trail.caller_reason = reason;
@@ -122,6 +156,9 @@ fn action_of<'a>(table: &RouteTable, provider: &'a Provider, action: &str) -> Re
         GatewayError::new(Reason::OperationNotSupported, detail).with_metadata("actions", verbs)
     })
 }
+
+/// What following an accepted action is called where an action has its verb: in metrics and in the log. No verb is called so.
+pub const OPERATION: &str = "operation";
 
 fn look_of(provider: &Provider) -> Result<&Arc<Route>, GatewayError> {
     provider.task.as_ref().map(|task| &task.route).ok_or_else(|| {

@@ -3,11 +3,14 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
 use super::errand::Errand;
-use super::{CallContext, Exchange, Failed, Outbound};
+use super::{Aim, CallContext, Exchange, Failed, Outbound};
 use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
 
 /// The stage. Behind it stand the ways to the vendors.
 #[derive(Debug)]
@@ -39,10 +42,28 @@ where
             aim: errand.aim(),
             credentials: errand.credentials(),
         };
+        let _place = match &context.member {
+            Some(member) => Some(place(&member.places, context.deadline).await?),
+            None => None,
+        };
+        if let (Aim::Act | Aim::ActUnseen, Some(claim)) = (errand.aim(), &context.claim) {
+            claim.sending().await?;
+        }
         // A clone per errand: readiness belongs to it alone.
         let mut way = self.upstream.clone();
         poll_fn(|cx| way.poll_ready(cx)).await?;
         let exchange = way.call(outbound).await?;
         errand.read(&exchange)
+    }
+}
+
+/// One of the places for batches, as soon as there is one.
+async fn place(places: &Semaphore, deadline: Instant) -> Result<SemaphorePermit<'_>, GatewayError> {
+    match timeout_at(deadline, places.acquire()).await {
+        Ok(Ok(place)) => Ok(place),
+        Ok(Err(_)) | Err(_) => {
+            let detail = "the time of the batch was over before it was this task's turn; nothing was sent for it";
+            Err(GatewayError::new(Reason::DeadlineExceeded, detail))
+        }
     }
 }

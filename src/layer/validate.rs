@@ -38,6 +38,7 @@ where
             id: call.id,
             values,
             wait: call.wait,
+            resumed: call.resumed,
             provider,
             route,
         };

@@ -56,6 +56,7 @@ impl JobRules {
             reply,
             values: &values,
             bindings: &bindings,
+            shared: None,
         };
         let Some(reading) = told.ruled(id) else {
             return JobReading::Unclear;

@@ -116,6 +116,7 @@ impl ReplyRules {
                 reply,
                 values: &values,
                 bindings: &bindings,
+                shared: None,
             };
             if let Some(reading) = told.ruled("") {
                 return Err(Box::new(reading));
@@ -226,6 +227,7 @@ impl Sighting {
             message,
             created_at: self.created_at.clone(),
             updated_at: self.updated_at.clone(),
+            operation: None,
             vendor_status: self.vendor_status,
             vendor_request_id: self.vendor_request_id.clone(),
         }

@@ -3,8 +3,10 @@
 //! Nothing in here does I/O, reads a clock or knows a vendor; all of it is driven by the compiled route.
 
 pub mod answer;
+pub mod envelope;
 pub mod expression;
 pub mod fault;
+pub mod items;
 pub mod job;
 pub mod look;
 pub mod moment;

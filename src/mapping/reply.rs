@@ -12,8 +12,10 @@ use serde_json::Value;
 
 use super::expression::{Bindings, Expression};
 use super::fault::{FaultTable, StatusPattern, clean, retry_after};
+pub use super::items::Items;
+use super::items::Shared;
 use super::request::{CallValues, causes};
-use super::template::{Placeholder, RenderError, Template};
+use super::template::{RenderError, Template};
 use super::values::{Decoded, ReplyValues};
 use crate::codec::shape::Shape;
 use crate::codec::{Limits, json, xml};
@@ -91,23 +93,8 @@ pub struct SuccessRule {
     pub items: Option<Items>,
 }
 
-/// Results per id.
-#[derive(Debug)]
-pub struct Items {
-    /// The entries that succeeded.
-    pub done: Placeholder,
-    /// The entries that failed.
-    pub failed: Placeholder,
-    /// An entry's id, over `item`.
-    pub id: Template,
-    /// An entry's message, over `item`.
-    pub message: Option<Template>,
-    /// What an entry of `failed` means.
-    pub reason: Reason,
-}
-
 /// The reading of one reply.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     /// What it means.
     pub result: Result<Answer, GatewayError>,
@@ -138,8 +125,29 @@ impl ReplyRules {
             reply,
             values: &values,
             bindings: &bindings,
+            shared: None,
         };
         told.ruled(id).unwrap_or_else(|| told.unruled())
+    }
+
+    /// Says what one reply means for each of many calls that are the same but for their ids. It is decoded, held against its schema and
+    /// searched for results once.
+    #[must_use]
+    pub fn normalize_each<'c>(&self, calls: impl IntoIterator<Item = (&'c CallValues, &'c str)>, reply: &UpstreamReply) -> Vec<Reading> {
+        let values = ReplyValues::new(reply, self.decode(reply));
+        let shared = Shared::default();
+        let read = |(call, id): (&CallValues, &str)| {
+            let bindings = values.bind(call.bindings());
+            let told = Told {
+                rules: self,
+                reply,
+                values: &values,
+                bindings: &bindings,
+                shared: Some(&shared),
+            };
+            told.ruled(id).unwrap_or_else(|| told.unruled())
+        };
+        calls.into_iter().map(read).collect()
     }
 
     pub(super) fn decode(&self, reply: &UpstreamReply) -> Decoded {
@@ -174,6 +182,8 @@ pub(super) struct Told<'t> {
     pub(super) reply: &'t UpstreamReply,
     pub(super) values: &'t ReplyValues<'t>,
     pub(super) bindings: &'t Bindings<'t>,
+    /// What is the same for all who are told of by this reply, where it tells of many.
+    pub(super) shared: Option<&'t Shared>,
 }
 
 impl Told<'_> {
@@ -186,7 +196,7 @@ impl Told<'_> {
         self.rules.faults.fault(self.status(), self.bindings)
     }
 
-    fn bad(&self, detail: &str) -> GatewayError {
+    pub(super) fn bad(&self, detail: &str) -> GatewayError {
         bad(self.fault(), detail)
     }
 
@@ -230,17 +240,16 @@ impl Told<'_> {
             (_, Decoded::Unreadable(why)) => return misfit("the vendor's answer cannot be read", why.clone()),
             (_, Decoded::Document(value) | Decoded::Scalar(value)) => value,
         };
-        let violations = self
-            .rules
-            .schema
-            .as_ref()
-            .map(|schema| schema.violations(document))
-            .unwrap_or_default();
-        let first = violations.first()?;
-        misfit(
-            "the vendor's answer does not fit the route's schema",
-            format!("at `{}`: {}", first.pointer, first.detail),
-        )
+        let look = || {
+            let violations = self.rules.schema.as_ref()?.violations(document);
+            let first = violations.first()?;
+            Some(format!("at `{}`: {}", first.pointer, first.detail))
+        };
+        let internal = match self.shared {
+            None => look(),
+            Some(shared) => shared.misfit(look),
+        };
+        misfit("the vendor's answer does not fit the route's schema", internal?)
     }
 
     fn refusal(&self, reason: Option<Reason>, code: Option<&Template>, message: Option<&Template>) -> GatewayError {
@@ -310,7 +319,7 @@ impl Told<'_> {
 
     /// The answer, unless a list of results says otherwise or something that the route reads is not there.
     fn success(&self, rule: &SuccessRule, id: &str) -> Reading {
-        let entry_message = match rule.items.as_ref().map(|items| self.verdict(items, id)) {
+        let entry_message = match rule.items.as_ref().map(|items| items.verdict(self, id)) {
             None => None,
             Some(Ok(message)) => message,
             Some(Err(error)) => return (*error).into(),
@@ -343,53 +352,10 @@ impl Told<'_> {
             message: text(rule.message.as_ref())?.or(entry_message),
             created_at: None,
             updated_at: None,
+            operation: None,
             vendor_status: self.status(),
             vendor_request_id: self.rules.faults.request_id(self.bindings),
         })
-    }
-
-    /// The message of the id's entry, where it is among those that succeeded, and only there.
-    fn verdict(&self, items: &Items, id: &str) -> Result<Option<String>, Box<GatewayError>> {
-        let unclear = |detail: &str| Err(Box::new(self.bad(detail)));
-        let (Ok(done), Ok(failed)) = (
-            items.entries(&items.done, id, self.bindings),
-            items.entries(&items.failed, id, self.bindings),
-        ) else {
-            return unclear("the vendor's list of results cannot be read");
-        };
-        match (done.as_slice(), failed.as_slice()) {
-            ([message], []) => Ok(message.clone()),
-            ([], [message]) => {
-                let fault = self.fault();
-                let fault = VendorFault {
-                    message: message.clone().or(fault.message),
-                    ..fault
-                };
-                let detail = "the vendor lists the task among the failures";
-                Err(Box::new(GatewayError::new(items.reason, detail).with_vendor(fault)))
-            }
-            ([], []) => unclear("the vendor's answer does not mention the task"),
-            _ => unclear("the vendor's answer mentions the task more than once"),
-        }
-    }
-}
-
-impl Items {
-    /// The messages of the entries with this id.
-    fn entries(&self, list: &Placeholder, id: &str, bindings: &Bindings<'_>) -> Result<Vec<Option<String>>, ()> {
-        let Some(list) = list.evaluate(bindings).map_err(drop)? else {
-            return Ok(Vec::new());
-        };
-        let mut found = Vec::new();
-        let mut bindings = bindings.over_items("item");
-        for item in list.as_array().ok_or(())? {
-            bindings.set_item(item);
-            if self.id.text(&bindings).map_err(drop)?.ok_or(())? == id {
-                let message = self.message.as_ref().and_then(|message| message.text(&bindings).ok().flatten());
-                found.push(message.and_then(|message| clean(&message, MAX_TEXT_CHARS)));
-            }
-        }
-        Ok(found)
     }
 }
 
@@ -441,7 +407,7 @@ fn vendor_error(reason: Reason, fault: VendorFault, reply: &UpstreamReply) -> Ga
 }
 
 /// A sentence or two of the vendor.
-const MAX_TEXT_CHARS: usize = 512;
+pub(super) const MAX_TEXT_CHARS: usize = 512;
 /// The longest code in the vendors' documents has 36 characters.
 const MAX_SHORT_CHARS: usize = 128;
 /// Vendors that throttle mostly do not say for how long; their windows are seconds to a minute.

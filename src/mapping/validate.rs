@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::request::{CallValues, Fresh};
 use crate::model::call::TaskCall;
-use crate::model::error::GatewayError;
+use crate::model::error::{GatewayError, Violation};
 use crate::model::reason::Reason;
 use crate::query;
 use crate::route::{IdKind, Provider, Route};
@@ -58,11 +58,28 @@ fn validate_body(
             settings: std::sync::Arc::clone(&route.settings),
         });
     }
+    Err(unfit(call.action.as_deref(), violations))
+}
+
+/// Looks whether what an action's calls have in common fits its schema, whatever their ids are.
+///
+/// # Errors
+/// `INVALID_REQUEST` with all violations.
+pub fn check_body(action: &str, mut body: Map<String, Value>, provider: &Provider, route: &Route) -> Result<(), GatewayError> {
+    complete(&mut body, provider, route);
+    let violations = route.schema.schema.violations(&Value::Object(body));
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(unfit(Some(action), violations))
+}
+
+fn unfit(action: Option<&str>, violations: Vec<Violation>) -> GatewayError {
     let places: Vec<&str> = violations
         .iter()
         .map(|v| if v.pointer.is_empty() { "/" } else { v.pointer.as_str() })
         .collect();
-    let mut error = match &call.action {
+    let mut error = match action {
         Some(action) => GatewayError::new(
             Reason::InvalidRequest,
             format!("the body does not fit the schema of `{action}` at {}", places.join(", ")),
@@ -76,7 +93,7 @@ fn validate_body(
         ),
     };
     error.violations = violations;
-    Err(error)
+    error
 }
 
 /// Fills in what the caller left out: the provider's `scope` and the schema's defaults.

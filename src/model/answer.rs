@@ -128,6 +128,8 @@ pub struct Answer {
     pub created_at: Option<String>,
     /// When the task last changed (RFC 3339), where that is known for certain.
     pub updated_at: Option<String>,
+    /// The name under which the action can be asked for while it is under way: `operations/…`.
+    pub operation: Option<String>,
     /// The vendor's HTTP status.
     pub vendor_status: u16,
     /// The vendor's id for the exchange.
@@ -171,7 +173,9 @@ impl Answer {
         push_option(&mut out, self.created_at.as_deref());
         out.push_str(",\"updated_at\":");
         push_option(&mut out, self.updated_at.as_deref());
-        out.push_str(",\"operation\":null,\"request_id\":");
+        out.push_str(",\"operation\":");
+        push_option(&mut out, self.operation.as_deref());
+        out.push_str(",\"request_id\":");
         push_text(&mut out, request_id);
         out.push_str(",\"vendor\":{\"status\":");
         push_number(&mut out, self.vendor_status);
@@ -185,21 +189,21 @@ impl Answer {
 /// What stands in a document beside its texts, with room for two times.
 const USUAL_FRAME: usize = 320;
 
-fn push_option(out: &mut String, text: Option<&str>) {
+pub(super) fn push_option(out: &mut String, text: Option<&str>) {
     match text {
         Some(text) => push_text(out, text),
         None => out.push_str("null"),
     }
 }
 
-fn push_text(out: &mut String, text: &str) {
+pub(super) fn push_text(out: &mut String, text: &str) {
     out.push('"');
     push_escaped(out, text);
     out.push('"');
 }
 
 /// The inside of a JSON text: of all that may be escaped only what must be (RFC 8259 section 7).
-fn push_escaped(out: &mut String, text: &str) {
+pub(super) fn push_escaped(out: &mut String, text: &str) {
     // To the end, whatever is found: so many bytes are looked at in one step.
     let must = text
         .bytes()
@@ -228,7 +232,7 @@ fn push_escaped(out: &mut String, text: &str) {
     }
 }
 
-fn push_number(out: &mut String, number: u16) {
+pub(super) fn push_number(out: &mut String, number: u16) {
     let mut place = 10_000;
     while place > 1 && number < place {
         place /= 10;
@@ -293,11 +297,11 @@ mod tests {
         fn a_document_is_what_a_library_writes(
             (provider, id, action, request_id) in (text(), text(), option::of(text()), text()),
             (name, message, created_at, updated_at) in (option::of(text()), option::of(text()), option::of(text()), option::of(text())),
-            (vendor_status, vendor_request_id) in (any::<u16>(), option::of(text())),
+            (operation, vendor_status, vendor_request_id) in (option::of(text()), any::<u16>(), option::of(text())),
             (done, already, state) in (any::<bool>(), any::<bool>(), prop::sample::select(TaskState::ALL.to_vec())),
         ) {
             let success = if done { Success::Done } else { Success::Accepted };
-            let answer = Answer { success, state, already, name, message, created_at, updated_at, vendor_status, vendor_request_id };
+            let answer = Answer { success, state, already, name, message, created_at, updated_at, operation, vendor_status, vendor_request_id };
             let expected = to_json(&Document {
                 task: format!("tasks/{provider}/{id}"),
                 provider: &provider,
@@ -310,7 +314,7 @@ mod tests {
                 message: answer.message.as_deref(),
                 created_at: answer.created_at.as_deref(),
                 updated_at: answer.updated_at.as_deref(),
-                operation: None,
+                operation: answer.operation.as_deref(),
                 request_id: &request_id,
                 vendor: Vendor { status: vendor_status, request_id: answer.vendor_request_id.as_deref() },
             });

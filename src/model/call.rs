@@ -24,6 +24,19 @@ pub struct TaskCall {
     pub query: Vec<(String, String)>,
     /// How long the caller wants to wait for the action to settle.
     pub wait: Option<Duration>,
+    /// The action was accepted before: it is followed, and nothing is sent that acts.
+    pub resumed: Option<Resumed>,
+}
+
+/// What is known of an action that was accepted before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// The vendor's own job for it, where it made one.
+    pub job: Option<String>,
+    /// The vendor's HTTP status when it took it; none where its answer was lost, so that nobody knows whether it did.
+    pub vendor_status: Option<u16>,
+    /// How long ago it was accepted.
+    pub age: Duration,
 }
 
 /// What a request asks for, read but not yet resolved.

@@ -119,6 +119,14 @@ impl Board {
         }
     }
 
+    /// More tasks that are ready; those that are there already stay as they are.
+    pub(super) fn add(&self, ids: impl IntoIterator<Item = String>) {
+        let mut tasks = self.lock();
+        for id in ids {
+            tasks.entry(id).or_insert_with(|| new(Phase::Ready));
+        }
+    }
+
     /// Acts on a task that is ready.
     pub(super) fn act(&self, id: &str, course: Course) -> Acted {
         self.depart(id, course, |phase| (phase == Phase::Ready).then_some(Phase::Moving))
@@ -236,15 +244,18 @@ impl Task {
 }
 
 fn fresh(start: &[(&str, Phase)]) -> BTreeMap<String, Task> {
-    let task = |phase| Task {
+    start.iter().map(|(id, phase)| ((*id).to_owned(), new(*phase))).collect()
+}
+
+fn new(phase: Phase) -> Task {
+    Task {
         phase,
         course: Course {
             looks: 0,
             ending: Phase::Settled,
         },
         effects: 0,
-    };
-    start.iter().map(|(id, phase)| ((*id).to_owned(), task(*phase))).collect()
+    }
 }
 
 /// How many looks still show a task at work: one unless told, so that every follower meets both the waiting and the end.

@@ -61,7 +61,7 @@ pub use faults::{Effect, ErrorBody, Fault, FaultKind, FaultRule, ThrottledBy};
 pub use hss::{HSS_IMAGE_SCAN, HSS_TASK};
 pub use iam::{HUAWEI_DOMAIN, HUAWEI_PASSWORD, HUAWEI_USER};
 pub use options::SimulatorOptions;
-pub use prime::{PRIME_PASSWORD, PRIME_RUNS, PRIME_USER};
+pub use prime::{PRIME_FIRST_OF_MORE, PRIME_PASSWORD, PRIME_RUNS, PRIME_USER};
 pub use server::SeenRequest;
 pub use settings::SettingError;
 pub use stub::{Exchange, ExpectedBody, StubError, StubReply, StubVendor};

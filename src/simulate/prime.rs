@@ -26,6 +26,9 @@ use super::vendor::{TaskView, Vendor, VendorReply, VendorRequest};
 /// The job instances that run at the start.
 pub const PRIME_RUNS: [i64; 2] = [15, 25];
 
+/// The first of the runs that the setting `runs` adds.
+pub const PRIME_FIRST_OF_MORE: i64 = 1001;
+
 /// The one user.
 pub const PRIME_USER: &str = "simulator";
 
@@ -45,6 +48,12 @@ impl Prime {
             board: Board::new(&RUNS, STOPPING_WORDS),
             settings: Settings::new(SETTINGS),
         }
+    }
+
+    /// As many more runs as the setting says.
+    fn add_runs(&self) {
+        let count = i64::from(self.settings.count(MORE_RUNS));
+        self.board.add((0..count).map(|at| (PRIME_FIRST_OF_MORE + at).to_string()));
     }
 
     fn api(&self, request: &VendorRequest) -> VendorReply {
@@ -222,6 +231,7 @@ impl Vendor for Prime {
 
     fn reset(&self) {
         self.board.reset();
+        self.add_runs();
     }
 
     fn environment(&self, endpoint: &str) -> Vec<(String, String)> {
@@ -237,7 +247,9 @@ impl Vendor for Prime {
     }
 
     fn set(&self, name: &str, value: &str) -> Result<(), SettingError> {
-        self.settings.set(name, value)
+        self.settings.set(name, value)?;
+        self.add_runs();
+        Ok(())
     }
 
     fn place(&self, task: &str, phase: Phase) -> bool {
@@ -270,9 +282,17 @@ const RUNS: [(&str, Phase); 2] = [("15", Phase::Ready), ("25", Phase::Ready)];
 
 const SESSIONS: &str = "sessions";
 
+const MORE_RUNS: &str = "runs";
+
 const SETTINGS: &[Setting] = &[
     LOOKS,
     ENDING,
+    // For batches: runs beside those of the jobs, which no look shows.
+    Setting {
+        name: MORE_RUNS,
+        kind: Kind::Count,
+        start: "0",
+    },
     // Whether a kept connection counts as a session between its requests; newer releases count requests only.
     Setting {
         name: SESSIONS,

@@ -10,6 +10,7 @@ use metrics::Unit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is described by its row in `facts`")]
 pub enum Metric {
+    BatchItems,
     BreakerChanges,
     BreakerState,
     BuildInfo,
@@ -20,6 +21,10 @@ pub enum Metric {
     GateRefused,
     GateWait,
     HttpRefused,
+    IdempotencyBytes,
+    IdempotencyEvicted,
+    IdempotencyKeys,
+    IdempotencyRecords,
     InFlightRequests,
     LogLinesLost,
     Logins,
@@ -74,7 +79,8 @@ pub struct Facts {
 
 impl Metric {
     /// Every metric, in alphabetical order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
+        Self::BatchItems,
         Self::BreakerChanges,
         Self::BreakerState,
         Self::BuildInfo,
@@ -85,6 +91,10 @@ impl Metric {
         Self::GateRefused,
         Self::GateWait,
         Self::HttpRefused,
+        Self::IdempotencyBytes,
+        Self::IdempotencyEvicted,
+        Self::IdempotencyKeys,
+        Self::IdempotencyRecords,
         Self::InFlightRequests,
         Self::LogLinesLost,
         Self::Logins,
@@ -117,6 +127,13 @@ impl Metric {
             }
         }
         match self {
+            Self::BatchItems => row(
+                "taskgate_batch_items_total",
+                Kind::Counter,
+                Unit::Count,
+                &["provider", "action", "outcome", "reason"],
+                "Tasks of batches that were answered; a batch itself is one of the requests",
+            ),
             Self::BreakerChanges => row(
                 "taskgate_breaker_changes_total",
                 Kind::Counter,
@@ -186,6 +203,34 @@ impl Metric {
                 Unit::Count,
                 &["reason"],
                 "Requests and connections that the server refused before any stage saw them",
+            ),
+            Self::IdempotencyBytes => row(
+                "taskgate_idempotency_bytes",
+                Kind::Gauge,
+                Unit::Bytes,
+                &[],
+                "What the records of idempotency keys take, as this instance counts it",
+            ),
+            Self::IdempotencyEvicted => row(
+                "taskgate_idempotency_evicted_total",
+                Kind::Counter,
+                Unit::Count,
+                &[],
+                "Records of idempotency keys that were given up before their time, as there was no room",
+            ),
+            Self::IdempotencyKeys => row(
+                "taskgate_idempotency_keys_total",
+                Kind::Counter,
+                Unit::Count,
+                &["result"],
+                "Requests with an idempotency key: `kept` or `released` for the first, `replayed`, `reconciled`, `unknown`, `in_use` and `reused` for others, `unavailable`, `unrecorded`",
+            ),
+            Self::IdempotencyRecords => row(
+                "taskgate_idempotency_records",
+                Kind::Gauge,
+                Unit::Count,
+                &[],
+                "Records of idempotency keys",
             ),
             Self::InFlightRequests => row(
                 "taskgate_in_flight_requests",

@@ -169,6 +169,18 @@ pub fn request_ended(provider: &str, action: &str, outcome: Outcome, reason: Opt
     RequestMeter::new(provider, action).ended(outcome, reason, elapsed);
 }
 
+/// A task of a batch was answered, with `reason` unless it succeeded.
+pub fn batch_item_ended(provider: &str, action: &str, outcome: Outcome, reason: Option<Reason>) {
+    counter!(
+        Metric::BatchItems.name(),
+        "provider" => provider.to_owned(),
+        "action" => action.to_owned(),
+        "outcome" => outcome.as_str(),
+        "reason" => reason.map_or(NONE, Reason::code),
+    )
+    .increment(1);
+}
+
 /// What the calls to one provider are recorded with; handles are made when they are first needed.
 #[derive(Debug)]
 pub struct ProviderMeter {
@@ -374,6 +386,69 @@ pub fn look_begins(provider: &str, purpose: Purpose) {
     counter!(Metric::Looks.name(), "provider" => provider.to_owned(), "purpose" => purpose.as_str()).increment(1);
 }
 
+/// What became of a request with an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyResult {
+    /// The first call is under way.
+    InUse,
+    /// It was the first, and its answer is kept.
+    Kept,
+    /// A look has found out what the first call came to.
+    Reconciled,
+    /// It was the first and did nothing: the key is free.
+    Released,
+    /// The answer of the first call was said again.
+    Replayed,
+    /// The key was given for another request.
+    Reused,
+    /// The key could not be kept; nothing was done.
+    Unavailable,
+    /// Nobody knows what the first call came to.
+    Unknown,
+    /// It was the first, and its answer could not be recorded.
+    Unrecorded,
+}
+
+impl KeyResult {
+    /// That of a key which was refused for this reason.
+    #[must_use]
+    pub fn of_refusal(reason: Reason) -> Self {
+        match reason {
+            Reason::IdempotencyKeyInUse => Self::InUse,
+            Reason::IdempotencyKeyReused => Self::Reused,
+            _ => Self::Unavailable,
+        }
+    }
+
+    /// The value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Kept => "kept",
+            Self::Reconciled => "reconciled",
+            Self::Released => "released",
+            Self::Replayed => "replayed",
+            Self::Reused => "reused",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+            Self::Unrecorded => "unrecorded",
+        }
+    }
+}
+
+/// A request came with an idempotency key.
+pub fn key_met(result: KeyResult) {
+    counter!(Metric::IdempotencyKeys.name(), "result" => result.as_str()).increment(1);
+}
+
+/// How full the store of idempotency keys is, and how many were given up before their time since it began.
+pub fn keys_kept(records: usize, bytes: usize, evicted: u64) {
+    gauge!(Metric::IdempotencyRecords.name()).set(records as f64);
+    gauge!(Metric::IdempotencyBytes.name()).set(bytes as f64);
+    counter!(Metric::IdempotencyEvicted.name()).absolute(evicted);
+}
+
 /// The server refused something before any stage saw it.
 pub fn http_refused(reason: Reason) {
     counter!(Metric::HttpRefused.name(), "reason" => reason.code()).increment(1);
@@ -466,6 +541,7 @@ mod tests {
                 Duration::from_millis(3),
             );
             request_ended(NONE, NONE, Outcome::Done, None, Duration::from_millis(3));
+            batch_item_ended("cheese", "stop", Outcome::Unknown, Some(Reason::VendorTimeout));
             vendor_call_ended("cheese", "stop", Duration::from_secs(2));
             login_ended("cheese", "ok");
             config_runs("3f9c", None);
@@ -475,6 +551,9 @@ mod tests {
             log_lines_lost(7);
             schema_drifted("cheese", "stop");
             http_refused(Reason::MalformedHttp);
+            key_met(KeyResult::of_refusal(Reason::IdempotencyKeyReused));
+            key_met(KeyResult::Replayed);
+            keys_kept(3, 4096, 2);
             look_begins("cheese", Purpose::Follow);
             vendor_retried("cheese", Rung::Stale);
             vendor_retry_withheld("cheese", Rung::Unsent);
@@ -489,6 +568,7 @@ mod tests {
         for line in [
             r#"taskgate_requests_total{provider="cheese",action="stop",outcome="not_done",reason="TASK_NOT_FOUND"} 1"#,
             r#"taskgate_requests_total{provider="none",action="none",outcome="done",reason="none"} 1"#,
+            r#"taskgate_batch_items_total{provider="cheese",action="stop",outcome="unknown",reason="VENDOR_TIMEOUT"} 1"#,
             r#"taskgate_request_duration_seconds_bucket{provider="cheese",action="stop",le="0.005"} 1"#,
             r#"taskgate_vendor_duration_seconds_bucket{provider="cheese",action="stop",le="1"} 0"#,
             r#"taskgate_vendor_in_flight{provider="cheese"} 1"#,
@@ -501,6 +581,11 @@ mod tests {
             "taskgate_log_lines_lost_total 7",
             r#"taskgate_schema_drift_total{provider="cheese",action="stop"} 1"#,
             r#"taskgate_http_refused_total{reason="MALFORMED_HTTP"} 1"#,
+            r#"taskgate_idempotency_keys_total{result="reused"} 1"#,
+            r#"taskgate_idempotency_keys_total{result="replayed"} 1"#,
+            "taskgate_idempotency_records 3",
+            "taskgate_idempotency_bytes 4096",
+            "taskgate_idempotency_evicted_total 2",
             r#"taskgate_looks_total{provider="cheese",purpose="follow"} 1"#,
             r#"taskgate_vendor_retries_total{provider="cheese",why="stale"} 1"#,
             r#"taskgate_vendor_retries_withheld_total{provider="cheese",why="unsent"} 1"#,

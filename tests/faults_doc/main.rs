@@ -101,6 +101,7 @@ fn call(table: &RouteTable, provider: &str, action: &str) -> (String, CallValues
                 action: Some(action.to_owned()),
                 query: Vec::new(),
                 wait: None,
+                resumed: None,
                 body: body.as_object().cloned().unwrap_or_else(Map::new),
             };
             if let Ok(values) = validate(&call, provider, &provider.actions[action], "33333333333333333333333333333333") {

@@ -77,12 +77,17 @@ impl Told {
             ("application/json", &*PREVIEW)
         } else if is_error {
             ("application/problem+json", &*PROBLEM)
+        } else if document.get("results").is_some() {
+            ("application/json", &*BATCH)
         } else {
             ("application/json", &*ANSWER)
         };
         assert_eq!(self.header(CONTENT_TYPE.as_str()), Some(media_type), "{self:?}");
         assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
-        assert_eq!(self.header("x-request-id").unwrap(), document["request_id"], "{self:?}");
+        // What was said before has the id of the request to which it was said.
+        if self.header("idempotency-replayed").is_none() {
+            assert_eq!(self.header("x-request-id").unwrap(), document["request_id"], "{self:?}");
+        }
         let violations = schema.violations(&document);
         assert!(violations.is_empty(), "{violations:?}: {document}");
         if is_error {
@@ -93,10 +98,43 @@ impl Told {
             assert_eq!(document["retryable"], facts.retryable, "{document}");
         } else if is_preview {
             assert_eq!((self.status, &document["outcome"]), (200, &Value::from("not_done")), "{document}");
+        } else if let Some(results) = document["results"].as_array() {
+            self.check_results(&document, results);
         } else {
             let outcome = if self.status == 202 { "accepted" } else { "done" };
             assert!(matches!(self.status, 200 | 202), "{self:?}");
             assert_eq!(document["outcome"], outcome, "{document}");
+        }
+    }
+}
+
+impl Told {
+    /// The results of a batch agree with its summary, its status and themselves.
+    #[track_caller]
+    fn check_results(&self, document: &Value, results: &[Value]) {
+        let count = |outcome: &str| results.iter().filter(|result| result["outcome"] == outcome).count();
+        let summary = ["done", "accepted", "not_done", "unknown"].map(|outcome| (outcome.to_owned(), Value::from(count(outcome))));
+        assert_eq!(document["summary"], Value::Object(summary.into_iter().collect()), "{document}");
+        let status = if count("done") == results.len() {
+            200
+        } else if count("done") + count("accepted") == results.len() {
+            202
+        } else {
+            207
+        };
+        assert_eq!(self.status, status, "{document}");
+        for result in results {
+            assert_eq!(result["request_id"], document["request_id"], "{document}");
+            let name = format!("tasks/{}/{}", result["provider"].as_str().unwrap(), result["id"].as_str().unwrap());
+            assert_eq!(result["task"], name, "{document}");
+            let Some(error) = result.get("error") else { continue };
+            let facts = Reason::parse(error["reason"].as_str().unwrap()).unwrap().facts();
+            assert_eq!(
+                (&error["status"], &error["outcome"]),
+                (&facts.status.into(), &result["outcome"]),
+                "{document}"
+            );
+            assert_eq!(error["request_id"], document["request_id"], "{document}");
         }
     }
 }
@@ -114,13 +152,29 @@ pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include
 /// The answer that shows what would be sent.
 pub(crate) static PREVIEW: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/preview.json")));
 
+/// The answer to a batch, with the two others in it.
+static BATCH: LazyLock<Schema> = LazyLock::new(|| {
+    let text = include_str!("../../schemas/canonical/batch.json")
+        .replace(r##""answer.json""##, r##""#/$defs/answer""##)
+        .replace(r##""problem.json""##, r##""#/$defs/problem""##);
+    let mut batch: Value = serde_json::from_str(&text).unwrap();
+    for (name, text) in [
+        ("answer", include_str!("../../schemas/canonical/answer.json")),
+        ("problem", include_str!("../../schemas/canonical/problem.json")),
+    ] {
+        batch["$defs"][name] = serde_json::from_str(&text.replace("#/$defs/", "#/$defs/answer/$defs/")).unwrap();
+    }
+    Schema::compile(&batch).unwrap()
+});
+
 /// The headers that taskgate sends.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "accept-encoding",
     "allow",
     "cache-control",
     "content-encoding",
     "content-type",
+    "idempotency-replayed",
     "preference-applied",
     "ratelimit",
     "ratelimit-policy",

@@ -185,7 +185,7 @@ fn curls(block: &str) -> Vec<(String, String)> {
 
 /// A document as it is written, without the ids that are new each time.
 fn without_ids(mut document: Value) -> Value {
-    for pointer in ["/request_id", "/vendor/request_id"] {
+    for pointer in ["/operation", "/request_id", "/vendor/request_id"] {
         if let Some(id) = document.pointer_mut(pointer).filter(|id| !id.is_null()) {
             *id = "*".into();
         }
@@ -204,9 +204,25 @@ async fn the_calls_of_the_readme_are_answered_as_it_shows() {
     assert_eq!(without_ids(told.json()), without_ids(shown));
 
     rig.simulators.reset();
+    let (many, all): (Vec<_>, Vec<_>) = all.iter().partition(|(task, _)| task.contains(":batch"));
     assert_eq!(all.len(), 10, "one for each action of each provider: {all:?}");
     for (task, body) in all {
         assert_eq!(rig.caller.act(task, body).await.word(), "202 accepted", "{task}");
+    }
+    let summaries = [
+        r#"{"accepted":2,"done":0,"not_done":1,"unknown":0}"#,
+        r#"{"accepted":2,"done":0,"not_done":0,"unknown":0}"#,
+    ];
+    assert_eq!(many.len(), summaries.len());
+    for ((target, body), summary) in many.into_iter().zip(summaries) {
+        rig.simulators.reset();
+        let path = match target.strip_prefix("$gate:") {
+            Some(verb) => format!("/tasks:{verb}"),
+            None => format!("/tasks/{target}"),
+        };
+        let told = rig.caller.send("POST", &path, &[("content-type", "application/json")], body).await;
+        told.check(Seen::OnTheWire);
+        assert_eq!(told.text("/summary"), summary, "{told:?}");
     }
     let unknown = rig.caller.act("prime/99:stop", "").await;
     let shown: Value = serde_json::from_str(blocks(README, "text")[0]).unwrap();

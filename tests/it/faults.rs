@@ -164,6 +164,16 @@ async fn what_calls_nobody_is_answered_while_vendors_hang() {
     for path in ["/livez", "/readyz", "/metrics", "/status"] {
         assert_eq!(admin.get(path).await.status, 200, "{path}");
     }
+    for path in [
+        "/openapi.json",
+        "/docs",
+        "/providers",
+        "/providers/prime",
+        "/schemas/prime/stop.json",
+        "/problems/internal",
+    ] {
+        assert_eq!(rig.caller.get(path).await.status, 200, "{path}");
+    }
     for call in everyday() {
         let checked = rig.caller.act(&format!("{}?validate_only=true", call.task()), &call.body).await;
         assert_eq!(checked.word(), "200 not_done");

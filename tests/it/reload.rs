@@ -3,9 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use secrecy::SecretString;
 use taskgate::config::compile::Compiled;
 use taskgate::config::environment::Environment;
 use taskgate::gateway::{Reload, RunningGateway};
+use taskgate::layer::resume::Operations;
+use taskgate::operation::{DEFAULT_LIFETIME, Operation, OperationKeys};
 use taskgate::stack::StackLimits;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -98,7 +104,7 @@ fn acme(vendor: &Vendor, key: &str, (from, to): (&str, &str)) -> Compiled {
     compiled(&sources(&ROUTES.replace(from, to)), &environment)
 }
 
-fn replace(gateway: &mut RunningGateway, Compiled { table, hash }: Compiled) -> Reload {
+fn replace(gateway: &mut RunningGateway, Compiled { table, hash, .. }: Compiled) -> Reload {
     gateway.replace(table, hash).unwrap()
 }
 
@@ -136,6 +142,59 @@ async fn calls_under_way_keep_their_configuration() {
     assert_eq!(call.await.unwrap(), "202 accepted");
     assert_eq!(before.seen(), (1, vec!["key k".to_owned()]));
     assert_eq!(after.seen(), (1, vec!["key l".to_owned()]));
+    drop(caller);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn keys_of_operations_are_replaced_step_by_step() {
+    let vendor = Vendor::start(true).await;
+    let keys = |written: &[u8]| {
+        let each: Vec<String> = written
+            .iter()
+            .map(|last| BASE64_STANDARD.encode([b"made-up-key-that-opens-nothing-", &[*last][..]].concat()))
+            .collect();
+        Arc::new(OperationKeys::parse(&SecretString::from(each.join(","))).unwrap())
+    };
+    let compiled = || acme(&vendor, "k", SAME);
+    let limits = StackLimits {
+        operations: Operations {
+            keys: Some(keys(b"a")),
+            ..Operations::default()
+        },
+        ..StackLimits::default()
+    };
+    let mut gateway = start_gateway_within(&compiled(), limits).await;
+    let caller = Caller::new(gateway.address());
+    let token = |keys: &OperationKeys| {
+        let (accepted_at, expires_at) = Operation::times(Timestamp::now(), DEFAULT_LIFETIME);
+        let operation = Operation {
+            provider: "acme".to_owned(),
+            id: "7".to_owned(),
+            action: "stop".to_owned(),
+            job: None,
+            body: serde_json::json!({ "parameters": { "mode": "hard" } }).as_object().unwrap().clone(),
+            vendor_status: 200,
+            accepted_at,
+            expires_at,
+        };
+        format!("/operations/{}", keys.seal(&operation).unwrap())
+    };
+    let (old, new) = (token(&keys(b"a")), token(&keys(b"b")));
+    for (step, reload, opens) in [
+        (&b"a"[..], Reload::Unchanged, [true, false]),
+        (b"ab", applied(&[]), [true, true]),
+        (b"ab", Reload::Unchanged, [true, true]),
+        (b"ba", applied(&[]), [true, true]),
+        (b"b", applied(&[]), [false, true]),
+    ] {
+        gateway.rekey(keys(step));
+        assert_eq!(replace(&mut gateway, compiled()), reload, "{step:?}");
+        for (path, opens) in [(&old, opens[0]), (&new, opens[1])] {
+            let word = if opens { "202 accepted" } else { "404 OPERATION_NOT_FOUND" };
+            assert_eq!(caller.get(path).await.word(), word, "{step:?}");
+        }
+    }
     drop(caller);
     gateway.stop().await;
 }

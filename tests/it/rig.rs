@@ -14,6 +14,8 @@ use taskgate::config::files::FileSet;
 use taskgate::config::shipped::{self, ROUTES_FILE};
 use taskgate::config::sources::Sources;
 use taskgate::gateway::{GatewayOptions, RunningGateway};
+use taskgate::layer::resume::Operations;
+use taskgate::operation::OperationKeys;
 use taskgate::server::ServerLimits;
 use taskgate::simulate::{CFW_FIREWALL, CFW_TASK, DBSS_INSTANCE, HSS_TASK, SimulatorOptions, Simulators, ZSTACK_TASK};
 use taskgate::stack::StackLimits;
@@ -80,9 +82,16 @@ pub(crate) fn case_environment(sources: &Sources, providers: &[&str]) -> Environ
     environment
 }
 
-/// A gateway on free ports of loopback.
+/// A gateway on free ports of loopback, which names operations with a key of its own, as `serve` does.
 pub(crate) async fn start_gateway(compiled: &Compiled) -> RunningGateway {
-    start_gateway_within(compiled, StackLimits::default()).await
+    let limits = StackLimits {
+        operations: Operations {
+            keys: Some(Arc::new(OperationKeys::random().unwrap())),
+            ..Operations::default()
+        },
+        ..StackLimits::default()
+    };
+    start_gateway_within(compiled, limits).await
 }
 
 /// A gateway on free ports of loopback, within these limits.

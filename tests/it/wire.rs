@@ -19,12 +19,13 @@ async fn each_provider_does_what_it_is_asked_for() {
         let Everyday { provider, id, action, .. } = call;
         let told = rig.caller.act(&call.task(), &call.body).await;
         let mut document = told.json();
-        for member in ["message", "name", "request_id", "vendor"] {
+        assert!(told.text("/operation").starts_with("operations/"), "{provider}");
+        for member in ["message", "name", "operation", "request_id", "vendor"] {
             document[member] = "*".into();
         }
         let expected = json!({
             "task": format!("tasks/{provider}/{id}"), "provider": provider, "id": id, "action": action, "outcome": "accepted",
-            "state": call.state, "name": "*", "message": "*", "created_at": null, "updated_at": null, "operation": null,
+            "state": call.state, "name": "*", "message": "*", "created_at": null, "updated_at": null, "operation": "*",
             "request_id": "*", "vendor": "*"
         });
         assert_eq!((told.status, document), (202, expected));

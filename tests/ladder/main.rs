@@ -131,6 +131,8 @@ impl Rig {
                 deadline: Instant::now() + time,
                 credentials: CallCredentials::default(),
                 doubt: Doubt::default(),
+                claim: None,
+                member: None,
             },
             provider: Arc::clone(&self.table.providers["acme"]),
             route: self.route(action),

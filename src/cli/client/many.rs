@@ -108,7 +108,7 @@ fn request(action: &str, provider: Option<&str>, chunk: &[Listed], shared: &Map<
             let reason = body.remove("reason");
             let requests = chunk.iter().map(|task| {
                 let mut request = body.clone();
-                request.insert("task".to_owned(), format!("tasks/{}/{}", task.provider, segment(&task.id)).into());
+                request.insert("task".to_owned(), format!("tasks/{}/{}", task.provider, task.id).into());
                 Value::Object(request)
             });
             let mut all = Map::from_iter([("requests".to_owned(), requests.collect())]);
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(Value::Object(body), json!({ "ids": ["15"], "reason": "INC-1", "force": true }));
         let (target, body) = request("stop", None, &tasks, &shared);
         assert_eq!(target, "/tasks:batchStop");
-        let requests = json!([{ "task": "tasks/acme/15", "force": true }, { "task": "tasks/other/x%20y", "force": true }]);
+        let requests = json!([{ "task": "tasks/acme/15", "force": true }, { "task": "tasks/other/x y", "force": true }]);
         assert_eq!(Value::Object(body), json!({ "requests": requests, "reason": "INC-1" }));
     }
 

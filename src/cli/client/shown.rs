@@ -81,6 +81,10 @@ fn document(document: &Value) -> Result<(), CliError> {
 fn table() -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    // Not on a terminal the lines are as long as they are.
+    if let Some((width, _)) = terminal_size::terminal_size() {
+        table.set_width(width.0);
+    }
     table
 }
 

@@ -33,7 +33,7 @@ pub(super) fn check(data: &[u8]) {
                 for name in body.keys() {
                     assert!(values.body.contains_key(name), "`{name}` is gone");
                 }
-                if let Err(error) = ask.route.request.render(&values.bindings()) {
+                if let Err(error) = ask.route.render(&values) {
                     let error = error.into_gateway_error();
                     assert_eq!(error.reason, Reason::UnrepresentableValue, "{error:?}");
                     is_civil(&error);

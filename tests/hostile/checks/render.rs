@@ -26,7 +26,7 @@ pub(super) fn check(data: &[u8]) {
         let mut all = id.clone();
         all.body = hostile(&plain.body, text);
         for values in [id, all] {
-            match ask.route.request.render(&values.bindings()) {
+            match ask.route.render(&values) {
                 Ok(found) => compare(ask, text, expected, &found),
                 Err(RequestError::Render(_) | RequestError::Segment | RequestError::Header(_) | RequestError::Encode(_)) => {}
                 Err(error @ RequestError::Place(_)) => panic!("{error}"),
@@ -39,11 +39,7 @@ pub(super) fn check(data: &[u8]) {
 static PLAIN: LazyLock<Vec<(&Ask, CallValues, UpstreamRequest)>> = LazyLock::new(|| {
     let rendered = |ask: &'static Ask| {
         let values = validate(&ask.call, &ask.provider, &ask.route, UUID).unwrap_or_else(|error| panic!("{error:?}"));
-        let request = ask
-            .route
-            .request
-            .render(&values.bindings())
-            .unwrap_or_else(|error| panic!("{error}"));
+        let request = ask.route.render(&values).unwrap_or_else(|error| panic!("{error}"));
         (ask, values, request)
     };
     shipped::asks().iter().map(rendered).collect()

@@ -98,6 +98,7 @@ fn to_ask(table: &Arc<RouteTable>, case: Case) -> Ask {
             body: body.unwrap_or_default(),
             query: case.content.call.query.into_iter().collect(),
             wait: None,
+            resumed: None,
         },
     }
 }

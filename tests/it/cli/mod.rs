@@ -73,13 +73,15 @@ fn what_was_not_meant_is_said_with_the_usage() {
         (&["serve", "--listen", "here"], "--listen <ADDRESS>"),
         (
             &["serve", "--deadline", "soon"],
-            "expected a duration such as `250ms`, `10s` or `2m`",
+            "expected a duration such as `250ms`, `10s`, `2m` or `24h`",
         ),
         (&["serve", "--max-in-flight", "0"], "expected a number from 1 to 1000000"),
         (&["serve", "--max-connections", "0"], "expected a number from 1 to 1000000"),
         (&["serve", "--workers", "0"], "expected a number from 1 to 1024"),
         (&["demo", "--workers", "all"], "expected a number from 1 to 1024"),
         (&["serve", "--idle-timeout", "0s"], "expected more than no time"),
+        (&["serve", "--operation-lifetime", "0s"], "expected a time from `1s` to `720h`"),
+        (&["demo", "--idempotency-retention", "721h"], "expected a time from `1s` to `720h`"),
         (&["serve", "--body-timeout", "soon"], "expected a duration"),
         (&["serve", "--log-format", "xml"], "expected `auto`, `json` or `text`"),
         (&["fly"], "unrecognized subcommand 'fly'"),
@@ -118,6 +120,11 @@ fn what_cannot_be_done_is_said_and_nothing_listens() {
         &serve(&["--routes", "nowhere/routes.yaml"]),
         &[],
         "there is no routes file nowhere/routes.yaml",
+    );
+    check_refused(
+        &serve(&[]),
+        &[("TASKGATE_OPERATION_KEYS", "bWFkZS11cC1rZXkt")],
+        "TASKGATE_OPERATION_KEYS: key 1 has 12 bytes and should have 32",
     );
     check_refused(
         &serve(&[]),

@@ -1,6 +1,8 @@
 //! Faults of keys, words and names in routes.yaml: each row breaks the routes in one place, and shows all that is printed.
 
-use super::check;
+use taskgate::config::environment::Environment;
+
+use super::{broken, check, faults, headlines, sources};
 
 #[test]
 fn keys_and_words() {
@@ -329,5 +331,93 @@ error: routes.yaml:4:13: c[2]: alias `*b`
   |
   = hint: anchors and aliases are not allowed: repeat the value
 "#,
+    );
+}
+
+/// What makes a list of the request of [`super::ROUTES`].
+const BATCH: (&str, &str) = ("        request:\n", "        batch: { max: 10 }\n        request:\n");
+const NO_ID: (&str, &str) = ("jobs/${id}/stop", "jobs/stop");
+const IDS: (&str, &str) = ("          json:\n", "          json:\n            ids: ${ids}\n");
+const ITEMS: (&str, &str) = (
+    "name: \"${?body.name}\" }",
+    "items: { done: \"${?body.name}\", failed: \"${?body.name}\", id: \"${item}\" } }",
+);
+
+/// Compares the headlines of all faults.
+#[track_caller]
+fn check_headlines(changes: &[(&str, &str)], expected: &[&str]) {
+    let printed = faults(&sources(&broken(changes)), &Environment::default());
+    assert_eq!(headlines(&printed, "routes.yaml"), expected, "{printed}");
+}
+
+#[test]
+fn requests_for_many_tasks() {
+    check_headlines(&[BATCH, NO_ID, IDS, ITEMS], &[]);
+    check(
+        &[("      stop:\n", "      batchStop:\n")],
+        r#"error: routes.yaml:20:7: providers.acme.actions.batchStop: `batchStop` is no verb of an action
+   |
+20 |       batchStop:
+   |       ^^^^^^^^^
+   |
+   = hint: every action `stop` has its `batchStop`; `batch: { max: 100 }` in it says that the vendor takes lists
+"#,
+    );
+    check(
+        &[BATCH, NO_ID, ITEMS],
+        r#"error: routes.yaml:23:9: providers.acme.actions.stop.batch: `batch`, but the request has no list of ids
+   |
+23 |         batch: { max: 10 }
+   |         ^^^^^
+   |
+   = hint: `${ids}` is the list; a call of one task is a list of one
+"#,
+    );
+    check(
+        &[NO_ID, IDS],
+        r#"error: routes.yaml:29:20: providers.acme.actions.stop.request.json.ids: unknown reference `ids`
+   |
+29 |             ids: ${ids}
+   |                    ^^^
+   |
+   = hint: `ids` stands in the request of an action with `batch: { max: … }` only
+"#,
+    );
+    check_headlines(
+        &[BATCH, IDS, ITEMS],
+        &["24:9: providers.acme.actions.stop.request: the request of a `batch` names one task by `id`"],
+    );
+    check_headlines(
+        &[BATCH, NO_ID, IDS],
+        &["37:15: providers.acme.actions.stop.reply.outcome[1]: missing key `items`: with `batch` the answer tells of each task"],
+    );
+    check_headlines(
+        &[
+            ("        request:\n", "        batch: { max: 1 }\n        request:\n"),
+            NO_ID,
+            IDS,
+            ITEMS,
+        ],
+        &["23:23: providers.acme.actions.stop.batch.max: expected a number from 2 to 1000, found 1"],
+    );
+    check_headlines(
+        &[
+            ("        request:\n", "        batch: { most: 5 }\n        request:\n"),
+            NO_ID,
+            IDS,
+            ITEMS,
+        ],
+        &[
+            "23:9: providers.acme.actions.stop.batch: missing key `max`",
+            "23:18: providers.acme.actions.stop.batch: unknown key `most`",
+        ],
+    );
+    let job = (
+        "        reply:\n",
+        "        job: { id: \"${?body.name}\", request: { method: GET, path: /j }, pending: status == 202 }\n        reply:\n",
+    );
+    check_headlines(
+        &[BATCH, NO_ID, IDS, ITEMS, job],
+        &["33:9: providers.acme.actions.stop.job: a `job` does not go with `batch`: it would be that of many tasks"],
     );
 }

@@ -6,6 +6,7 @@ use super::{Closes, FOLLOWING, GoesOn, Row, ask, calls, check, prime, raw};
 
 const BAD: &str = "400 MALFORMED_HTTP";
 const BAD_HEADER: &str = "400 INVALID_HEADER";
+const BAD_KEY: &str = "400 INVALID_IDEMPOTENCY_KEY";
 const BAD_BODY: &str = "400 MALFORMED_BODY";
 
 /// The rule: where the end of the request is known, a bad `Host` is a bad header and the connection lives on.
@@ -255,12 +256,19 @@ async fn rows_30_32_and_37_what_headers_ask_for() {
         ),
         (
             0,
-            "a promise that is not kept",
-            prime("Idempotency-Key: \"8e03978e\"\r\n", ""),
-            BAD_HEADER,
+            "a key without quotes",
+            prime("Idempotency-Key: 8e03978e\r\n", ""),
+            BAD_KEY,
             GoesOn,
         ),
-        (0, "malformed as well", prime("idempotency-key:\r\n", ""), BAD_HEADER, GoesOn),
+        (0, "an empty key", prime("idempotency-key:\r\n", ""), BAD_KEY, GoesOn),
+        (
+            0,
+            "two keys",
+            prime("idempotency-key: \"a\"\r\nidempotency-key: \"a\"\r\n", ""),
+            BAD_KEY,
+            GoesOn,
+        ),
         (102, "a loop", prime("via: 1.1 taskgate\r\n", ""), "508 LOOP_DETECTED", GoesOn),
     ];
     check(&rig, rows).await;

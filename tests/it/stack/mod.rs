@@ -4,6 +4,9 @@
 mod body;
 mod head;
 mod inside;
+mod keys;
+mod later;
+mod many;
 mod target;
 
 use std::sync::{Arc, Mutex};
