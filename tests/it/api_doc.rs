@@ -23,7 +23,7 @@ use super::caller::Caller;
 use super::rig::{compiled, start_gateway};
 
 /// What stands before texts that no two runs have in common, and what belongs to such a text.
-const NEW_EACH_TIME: [(&str, fn(char) -> bool); 6] = [
+const NEW_EACH_TIME: [(&str, Belongs); 6] = [
     ("\"request_id\":\"", |c| c != '"'),
     ("x-request-id: ", |c| c != '\n'),
     ("operations/", |c| c.is_ascii_alphanumeric() || "-_".contains(c)),
@@ -31,6 +31,8 @@ const NEW_EACH_TIME: [(&str, fn(char) -> bool); 6] = [
     (";t=", |c| c.is_ascii_digit()),
     ("\"last_answered_at\":\"", |c| c != '"'),
 ];
+
+type Belongs = fn(char) -> bool;
 
 #[tokio::test]
 async fn the_calls_of_the_page_about_the_interface_are_answered_as_it_shows() {
