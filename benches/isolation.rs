@@ -26,6 +26,10 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use times::at;
+
+mod times;
+
 /// Of one provider. Four times this is what a debug build does with ease.
 const EVERY: Duration = Duration::from_millis(10);
 const PHASE: Duration = Duration::from_secs(1);
@@ -244,20 +248,6 @@ async fn gateway(good: SocketAddr, hanging: SocketAddr) -> Result<RunningGateway
         config_hash: compiled.hash.clone(),
     };
     Ok(RunningGateway::start(compiled.table, options, metrics::install()?).await?)
-}
-
-/// Milliseconds at this share of the sorted times.
-fn at(times: &[u64], share: f64) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a few thousand times"
-    )]
-    let index = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of at most minutes")]
-    let time = times.get(index).copied().unwrap_or_default() as f64;
-    time / 1000.0
 }
 
 fn table(found: &mut BTreeMap<Fifth, Found>) -> String {

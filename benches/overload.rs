@@ -21,9 +21,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use gateway::Gateway;
+use times::at;
 
 #[path = "overload/gateway.rs"]
 mod gateway;
+mod times;
 
 /// Of each rate.
 const STEP: Duration = Duration::from_secs(5);
@@ -401,20 +403,6 @@ fn micros(time: Duration) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "some hundred thousand calls")]
 fn per_second(calls: usize, length: Duration) -> f64 {
     calls as f64 / length.as_secs_f64()
-}
-
-/// Milliseconds at this share of the sorted times.
-fn at(times: &[u64], share: f64) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "some hundred thousand times"
-    )]
-    let index = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of at most minutes")]
-    let time = times.get(index).copied().unwrap_or_default() as f64;
-    time / 1000.0
 }
 
 /// One of many in a large answer.

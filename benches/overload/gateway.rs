@@ -40,11 +40,10 @@ impl Gateway {
         let mut process = Command::new(words.pop_front().ok_or("no program")?)
             .args(words)
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--watch", "off", "--log-format", "json", "--routes"])
+            // One of two processors, so that callers and vendor have the other.
+            .args(["--workers", "1", "--watch", "off", "--log-format", "json", "--routes"])
             .arg(folder.join("routes.yaml"))
             .args(scene.flags)
-            // One of two processors, so that callers and vendor have the other.
-            .env("TOKIO_WORKER_THREADS", "1")
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)
