@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::json_text;
+
 /// What is known about the effect at the vendor (design: law 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -149,38 +151,38 @@ impl Answer {
         // The members in the order in which people read them, written at once: every answer goes through here.
         let mut out = String::with_capacity(USUAL_FRAME + texts + told);
         out.push_str("{\"task\":\"tasks/");
-        push_escaped(&mut out, provider);
+        json_text::escaped(&mut out, provider);
         out.push('/');
-        push_escaped(&mut out, id);
+        json_text::escaped(&mut out, id);
         out.push_str("\",\"provider\":");
-        push_text(&mut out, provider);
+        json_text::text(&mut out, provider);
         out.push_str(",\"id\":");
-        push_text(&mut out, id);
+        json_text::text(&mut out, id);
         out.push_str(",\"action\":");
-        push_option(&mut out, action);
+        json_text::option(&mut out, action);
         out.push_str(",\"outcome\":");
-        push_text(&mut out, self.success.outcome().as_str());
+        json_text::text(&mut out, self.success.outcome().as_str());
         out.push_str(",\"state\":");
-        push_text(&mut out, self.state.as_str());
+        json_text::text(&mut out, self.state.as_str());
         if self.already {
             out.push_str(",\"already\":true");
         }
         out.push_str(",\"name\":");
-        push_option(&mut out, self.name.as_deref());
+        json_text::option(&mut out, self.name.as_deref());
         out.push_str(",\"message\":");
-        push_option(&mut out, self.message.as_deref());
+        json_text::option(&mut out, self.message.as_deref());
         out.push_str(",\"created_at\":");
-        push_option(&mut out, self.created_at.as_deref());
+        json_text::option(&mut out, self.created_at.as_deref());
         out.push_str(",\"updated_at\":");
-        push_option(&mut out, self.updated_at.as_deref());
+        json_text::option(&mut out, self.updated_at.as_deref());
         out.push_str(",\"operation\":");
-        push_option(&mut out, self.operation.as_deref());
+        json_text::option(&mut out, self.operation.as_deref());
         out.push_str(",\"request_id\":");
-        push_text(&mut out, request_id);
+        json_text::text(&mut out, request_id);
         out.push_str(",\"vendor\":{\"status\":");
-        push_number(&mut out, self.vendor_status);
+        json_text::number(&mut out, self.vendor_status);
         out.push_str(",\"request_id\":");
-        push_option(&mut out, self.vendor_request_id.as_deref());
+        json_text::option(&mut out, self.vendor_request_id.as_deref());
         out.push_str("}}");
         out
     }
@@ -188,60 +190,6 @@ impl Answer {
 
 /// What stands in a document beside its texts, with room for two times.
 const USUAL_FRAME: usize = 320;
-
-pub(super) fn push_option(out: &mut String, text: Option<&str>) {
-    match text {
-        Some(text) => push_text(out, text),
-        None => out.push_str("null"),
-    }
-}
-
-pub(super) fn push_text(out: &mut String, text: &str) {
-    out.push('"');
-    push_escaped(out, text);
-    out.push('"');
-}
-
-/// The inside of a JSON text: of all that may be escaped only what must be (RFC 8259 section 7).
-pub(super) fn push_escaped(out: &mut String, text: &str) {
-    // To the end, whatever is found: so many bytes are looked at in one step.
-    let must = text
-        .bytes()
-        .fold(false, |found, byte| found | matches!(byte, 0..=0x1f | b'"' | b'\\'));
-    if !must {
-        out.push_str(text);
-        return;
-    }
-    for found in text.chars() {
-        match found {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\u{c}' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            '\0'..='\u{1f}' => {
-                out.push_str("\\u00");
-                for digit in [u32::from(found) >> 4, u32::from(found) & 0xf] {
-                    out.extend(char::from_digit(digit, 16));
-                }
-            }
-            _ => out.push(found),
-        }
-    }
-}
-
-pub(super) fn push_number(out: &mut String, number: u16) {
-    let mut place = 10_000;
-    while place > 1 && number < place {
-        place /= 10;
-    }
-    while place > 0 {
-        out.extend(char::from_digit(u32::from(number / place % 10), 10));
-        place /= 10;
-    }
-}
 
 /// A document of plain members as JSON text.
 pub(super) fn to_json<T: Serialize>(document: &T) -> String {
@@ -326,12 +274,12 @@ mod tests {
     fn every_character_is_escaped_as_json_asks() {
         for found in '\0'..='\u{100}' {
             let mut out = String::new();
-            push_text(&mut out, &format!("a{found}b"));
+            json_text::text(&mut out, &format!("a{found}b"));
             assert_eq!(out, json!(format!("a{found}b")).to_string());
         }
         for number in 0..=u16::MAX {
             let mut out = String::new();
-            push_number(&mut out, number);
+            json_text::number(&mut out, number);
             assert_eq!(out, number.to_string());
         }
     }

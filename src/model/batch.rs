@@ -6,7 +6,8 @@
 //! **Invariants**: a result has the members of a single answer; one that is no success has no state, and the problem document that a
 //! single call would get. 200 only where all are done, 202 only where all succeeded.
 
-use super::answer::{Outcome, push_escaped, push_number, push_option, push_text};
+use super::answer::Outcome;
+use super::json_text;
 
 /// How many tasks came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,10 +101,10 @@ impl Summary {
             out.push_str(if at > 0 { ",\"" } else { "\"" });
             out.push_str(name);
             out.push_str("\":");
-            out.push_str(&count.to_string());
+            json_text::number(&mut out, count);
         }
         out.push_str("},\"request_id\":");
-        push_text(&mut out, request_id);
+        json_text::text(&mut out, request_id);
         out.push('}');
         out
     }
@@ -115,35 +116,35 @@ impl Unsuccessful<'_> {
     pub fn to_document(&self, request_id: &str) -> String {
         let mut out = String::with_capacity(self.problem.len() + 2 * (self.provider.len() + self.id.len()) + USUAL_FRAME);
         out.push_str("{\"task\":\"tasks/");
-        push_escaped(&mut out, self.provider);
+        json_text::escaped(&mut out, self.provider);
         out.push('/');
-        push_escaped(&mut out, self.id);
+        json_text::escaped(&mut out, self.id);
         out.push_str("\",\"provider\":");
-        push_text(&mut out, self.provider);
+        json_text::text(&mut out, self.provider);
         out.push_str(",\"id\":");
-        push_text(&mut out, self.id);
+        json_text::text(&mut out, self.id);
         out.push_str(",\"action\":");
-        push_text(&mut out, self.action);
+        json_text::text(&mut out, self.action);
         out.push_str(",\"outcome\":");
-        push_text(&mut out, self.outcome.as_str());
+        json_text::text(&mut out, self.outcome.as_str());
         out.push_str(
             ",\"state\":null,\"name\":null,\"message\":null,\"created_at\":null,\"updated_at\":null,\"operation\":null,\"request_id\":",
         );
-        push_text(&mut out, request_id);
+        json_text::text(&mut out, request_id);
         out.push_str(",\"vendor\":");
         match self.vendor {
             Some((status, id)) => {
                 out.push_str("{\"status\":");
-                push_number(&mut out, status);
+                json_text::number(&mut out, status);
                 out.push_str(",\"request_id\":");
-                push_option(&mut out, id);
+                json_text::option(&mut out, id);
                 out.push('}');
             }
             None => out.push_str("null"),
         }
         if let Some(after) = self.retry_after {
             out.push_str(",\"retry_after\":");
-            out.push_str(&after.to_string());
+            json_text::number(&mut out, after);
         }
         out.push_str(",\"error\":");
         out.push_str(self.problem);

@@ -4,4 +4,5 @@ pub mod answer;
 pub mod batch;
 pub mod call;
 pub mod error;
+pub mod json_text;
 pub mod reason;

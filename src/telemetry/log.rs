@@ -253,7 +253,7 @@ impl RequestLines {
         LINE.with_borrow_mut(|line| {
             line.clear();
             request_line::write(line, record);
-            (self.write)(line);
+            (self.write)(line.as_bytes());
             line.shrink_to(KEPT_BYTES);
         });
     }
@@ -390,7 +390,7 @@ static LOST: OnceLock<Lost> = OnceLock::new();
 
 thread_local! {
     /// The line that is being written.
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// What the lines of requests are called in filters.
@@ -408,12 +408,13 @@ const WRITE_BYTES: usize = 64 * 1024;
 const FINISH: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::sync::{Mutex, mpsc};
 
+    /// What was written, in place of standard error.
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -425,13 +426,18 @@ mod tests {
         }
     }
 
+    impl Lines {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
     fn written(json: bool, color: bool, record: &RequestRecord<'_>) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = subscriber(json, color, "info", move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || request_line(record));
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        lines.text()
     }
 
     fn hostile() -> RequestRecord<'static> {

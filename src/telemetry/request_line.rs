@@ -7,10 +7,11 @@
 
 use super::log::RequestRecord;
 use super::stamp;
+use crate::model::json_text;
 
 /// Appends the line, its end included.
-pub(super) fn write(line: &mut Vec<u8>, record: &RequestRecord<'_>) {
-    line.extend_from_slice(b"{\"timestamp\":\"");
+pub(super) fn write(line: &mut String, record: &RequestRecord<'_>) {
+    line.push_str("{\"timestamp\":\"");
     stamp::write(line);
     text(
         line,
@@ -32,7 +33,7 @@ pub(super) fn write(line: &mut Vec<u8>, record: &RequestRecord<'_>) {
         optional(line, key, value);
     }
     if record.validate_only {
-        line.extend_from_slice(b",\"validate_only\":true");
+        line.push_str(",\"validate_only\":true");
     }
     text(line, ",\"outcome\":\"", record.outcome);
     optional(line, ",\"reason\":\"", record.reason);
@@ -51,74 +52,42 @@ pub(super) fn write(line: &mut Vec<u8>, record: &RequestRecord<'_>) {
     ] {
         optional(line, key, value);
     }
-    line.extend_from_slice(b",\"target\":\"taskgate::request\"}\n");
+    line.push_str(",\"target\":\"taskgate::request\"}\n");
 }
 
-fn optional(line: &mut Vec<u8>, key: &str, value: Option<&str>) {
+fn optional(line: &mut String, key: &str, value: Option<&str>) {
     if let Some(value) = value {
         text(line, key, value);
     }
 }
 
 /// A text with its closing quote; `key` brings the opening one.
-fn text(line: &mut Vec<u8>, key: &str, value: &str) {
-    line.extend_from_slice(key.as_bytes());
-    // Looked at as a whole, without an early end: most have nothing to escape, and so the processor takes many bytes at once.
-    let is_plain = value.bytes().fold(true, |plain, byte| plain & !must_be_escaped(byte));
-    if is_plain {
-        line.extend_from_slice(value.as_bytes());
-    } else {
-        value.bytes().for_each(|byte| escape(line, byte));
-    }
-    line.push(b'"');
+fn text(line: &mut String, key: &str, value: &str) {
+    line.push_str(key);
+    json_text::escaped(line, value);
+    line.push('"');
 }
 
-fn hex(line: &mut Vec<u8>, key: &str, bytes: &[u8]) {
-    line.extend_from_slice(key.as_bytes());
-    line.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
-    line.push(b'"');
+fn hex(line: &mut String, key: &str, bytes: &[u8]) {
+    line.push_str(key);
+    json_text::hex(line, bytes);
+    line.push('"');
 }
 
-fn digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + value - 10 }
-}
-
-fn must_be_escaped(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-}
-
-/// Source: RFC 8259 section 7; the short forms where there are some, as serde_json.
-fn escape(line: &mut Vec<u8>, byte: u8) {
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        0x08 => b'b',
-        b'\t' => b't',
-        b'\n' => b'n',
-        0x0c => b'f',
-        b'\r' => b'r',
-        0x00..0x20 => {
-            line.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-            return;
-        }
-        _ => return line.push(byte),
-    };
-    line.extend_from_slice(&[b'\\', short]);
-}
-
-fn number(line: &mut Vec<u8>, key: &str, value: u16) {
-    line.extend_from_slice(key.as_bytes());
-    line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+fn number(line: &mut String, key: &str, value: u16) {
+    line.push_str(key);
+    json_text::number(line, value);
 }
 
 /// Milliseconds with one to three decimals: the shortest text of that decimal number.
-fn millis(line: &mut Vec<u8>, key: &str, duration: std::time::Duration) {
-    line.extend_from_slice(key.as_bytes());
+fn millis(line: &mut String, key: &str, duration: std::time::Duration) {
+    line.push_str(key);
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    line.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
-    line.push(b'.');
+    json_text::number(line, micros / 1000);
+    line.push('.');
     let rest = u16::try_from(micros % 1000).unwrap_or(0);
     for scale in [100, 10, 1] {
-        line.push(b'0' + u8::try_from(rest / scale % 10).unwrap_or(0));
+        line.extend(char::from_digit(u32::from(rest / scale % 10), 10));
         if rest % scale == 0 {
             break;
         }
@@ -127,26 +96,12 @@ fn millis(line: &mut Vec<u8>, key: &str, duration: std::time::Duration) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::log::tests::Lines;
     use super::super::log::{request_event, subscriber};
     use super::*;
     use crate::layer::trace::{Hex, TraceIds};
     use proptest::prelude::*;
-    use std::io;
-    use std::sync::{Arc, Mutex};
     use std::time::Duration;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// What the formatter of events makes of it.
     fn formatted(record: &RequestRecord<'_>) -> String {
@@ -154,8 +109,7 @@ mod tests {
         let writer = lines.clone();
         let subscriber = subscriber(true, false, "info", move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || request_event(record));
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        lines.text()
     }
 
     /// All behind the time stamp.
@@ -167,9 +121,8 @@ mod tests {
 
     #[track_caller]
     fn check(record: &RequestRecord<'_>) {
-        let mut line = Vec::new();
+        let mut line = String::new();
         write(&mut line, record);
-        let line = String::from_utf8(line).unwrap();
         assert_eq!(behind_the_time(&line), behind_the_time(&formatted(record)));
     }
 

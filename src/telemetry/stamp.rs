@@ -16,11 +16,11 @@ pub fn unix_time() -> (u64, u32) {
 }
 
 /// Writes the time stamp of now (RFC 3339, UTC, microseconds).
-pub(super) fn write(text: &mut Vec<u8>) {
+pub(super) fn write(text: &mut String) {
     write_at(text, now());
 }
 
-fn write_at(text: &mut Vec<u8>, (second, nanoseconds): (u64, u32)) {
+fn write_at(text: &mut String, (second, nanoseconds): (u64, u32)) {
     let date = LAST.with(|last| {
         let (known, date) = last.get();
         if known == second {
@@ -30,15 +30,15 @@ fn write_at(text: &mut Vec<u8>, (second, nanoseconds): (u64, u32)) {
         last.set((second, date));
         date
     });
-    text.extend_from_slice(&date);
-    text.push(b'.');
+    text.extend(date.map(char::from));
+    text.push('.');
     let mut scale = 100_000;
     let microseconds = nanoseconds / 1000;
     while scale > 0 {
-        text.push(b'0' + u8::try_from(microseconds / scale % 10).unwrap_or(0));
+        text.extend(char::from_digit(microseconds / scale % 10, 10));
         scale /= 10;
     }
-    text.push(b'Z');
+    text.push('Z');
 }
 
 fn now() -> (u64, u32) {
@@ -83,9 +83,9 @@ mod tests {
             (951_782_400, 999_999_999, "2000-02-29T00:00:00.999999Z"),
             (0, 0, "1970-01-01T00:00:00.000000Z"),
         ] {
-            let mut text = Vec::new();
+            let mut text = String::new();
             write_at(&mut text, (second, nanoseconds));
-            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            assert_eq!(text, expected);
         }
     }
 
