@@ -87,7 +87,18 @@ impl Summary {
             }
             out.push_str(result);
         }
-        out.push_str("],\"summary\":{");
+        out.push_str("],\"summary\":");
+        out.push_str(&self.counts());
+        out.push_str(",\"request_id\":");
+        push_text(&mut out, request_id);
+        out.push('}');
+        out
+    }
+
+    /// `{"done":0,"accepted":1,"not_done":1,"unknown":0}`.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        let mut out = String::from("{");
         for (at, (name, count)) in [
             ("done", self.done),
             ("accepted", self.accepted),
@@ -102,8 +113,6 @@ impl Summary {
             out.push_str("\":");
             out.push_str(&count.to_string());
         }
-        out.push_str("},\"request_id\":");
-        push_text(&mut out, request_id);
         out.push('}');
         out
     }
