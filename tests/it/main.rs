@@ -19,6 +19,7 @@
 //! | `operations` | accepted actions, asked for by their names at several instances | sockets |
 //! | `cli` | the built program | process |
 //! | `docs_examples` | what the documents and the help show | files |
+//! | `shown` | batches that are only checked | sockets |
 //! | `simulators` | the vendors' simulators by themselves | sockets |
 
 #![expect(
@@ -48,6 +49,7 @@ mod program;
 mod reload;
 mod rig;
 mod schemes_by_route;
+mod shown;
 mod siblings;
 mod simulators;
 mod sixth;
