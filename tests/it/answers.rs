@@ -127,7 +127,8 @@ impl Told {
             .flat_map(|request| request["tasks"].as_array().unwrap())
             .map(|task| task.as_str().unwrap())
             .collect();
-        (valid.sort_unstable(), sent.sort_unstable());
+        valid.sort_unstable();
+        sent.sort_unstable();
         assert_eq!(valid, sent, "each is sent once: {document}");
         check_entries(document, results);
     }
