@@ -38,6 +38,24 @@ const ADVICE: &[(Reason, &str)] = &[
         "Send fewer or shorter headers; large cookies of other applications are the usual cause.",
     ),
     (
+        Reason::IdempotencyKeyInUse,
+        "Your call with this key is under way. Ask again with the same key and the same request after the time in `Retry-After`: then you get its answer. \
+         A new key would be a new call. Look at the task if you cannot wait.",
+    ),
+    (
+        Reason::IdempotencyKeyReused,
+        "This key came with another request before. Nothing of this one was sent. Make a key for each call, and keep it for that call's repetitions \
+         only.",
+    ),
+    (
+        Reason::IdempotencyOutcomeLost,
+        "A call with this key was made and may have acted, but what it came to was not recorded. Look at the task before you call again, with a new key.",
+    ),
+    (
+        Reason::IdempotencyUnavailable,
+        "Nothing was sent: a key that cannot be kept would promise too much. Call again after the time in `Retry-After` with the same key.",
+    ),
+    (
         Reason::Internal,
         "A fault of the gateway. Look at the task before you call again: the action may have happened. Report `request_id` to whoever runs the \
          gateway.",
@@ -45,6 +63,11 @@ const ADVICE: &[(Reason, &str)] = &[
     (
         Reason::InvalidHeader,
         "`detail` names the header; correct it or leave it out. Nothing that a caller relies on is ignored in silence.",
+    ),
+    (
+        Reason::InvalidIdempotencyKey,
+        "Send one `Idempotency-Key` with 1 to 255 printable characters between double quotes, such as a random UUID. Without the header the call has \
+         no key.",
     ),
     (
         Reason::InvalidQuery,
@@ -91,6 +114,14 @@ const ADVICE: &[(Reason, &str)] = &[
     (
         Reason::MisdirectedRequest,
         "The target names another host than the header `Host`. Send both alike, or a path alone.",
+    ),
+    (
+        Reason::NotAcceptable,
+        "Answers are JSON, as they are or with gzip: let `Accept` and `Accept-Encoding` take one of these, or leave them out. Nothing was sent.",
+    ),
+    (
+        Reason::OperationNotFound,
+        "The name is none that this gateway gave, or it has expired. What became of the action says a look at the task.",
     ),
     (Reason::OperationNotSupported, "`metadata.actions` lists what the provider offers."),
     (

@@ -15,7 +15,8 @@ use crate::route::LOOK;
 #[derive(Default)]
 pub struct Examples {
     read: Option<Box<dyn Fn() -> Vec<Example> + Send + Sync>>,
-    all: OnceLock<Vec<Example>>,
+    /// Calls for one task, and batches.
+    all: OnceLock<(Vec<Example>, Vec<Example>)>,
 }
 
 impl Examples {
@@ -28,10 +29,23 @@ impl Examples {
         }
     }
 
-    /// All of them.
+    /// All that are calls for one task.
     #[must_use]
     pub fn all(&self) -> &[Example] {
-        self.all.get_or_init(|| self.read.as_ref().map(|read| read()).unwrap_or_default())
+        &self.both().0
+    }
+
+    /// All that are batches.
+    #[must_use]
+    pub fn batches(&self) -> &[Example] {
+        &self.both().1
+    }
+
+    fn both(&self) -> &(Vec<Example>, Vec<Example>) {
+        self.all.get_or_init(|| {
+            let all = self.read.as_ref().map(|read| read()).unwrap_or_default();
+            all.into_iter().partition(|example| example.ids.is_empty())
+        })
     }
 }
 
@@ -52,8 +66,10 @@ pub struct Example {
     pub name: String,
     /// One line for people.
     pub title: String,
-    /// The id that is asked for.
+    /// The id that is asked for; empty for a batch.
     pub id: String,
+    /// The ids that a batch asks for.
+    pub ids: Vec<Value>,
     /// The body that is sent.
     pub body: Option<Value>,
     /// The query that is sent.
@@ -150,6 +166,7 @@ mod tests {
             name: "ok".to_owned(),
             title: "it works".to_owned(),
             id: "J-1".to_owned(),
+            ids: Vec::new(),
             body: None,
             query: Vec::new(),
             status,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/providers`, `/providers/{provider}` | what can be called, and how it was doing when it was last called |
 //! | `/schemas/{provider}/{action}.json` | the canonical request of an action, or of a `look` |
-//! | `/schemas/answer.json`, `/schemas/problem.json` | what every answer and every error looks like |
+//! | `/schemas/answer.json` and `batch.json`, `preview.json`, `problem.json` beside it | what every answer and every error looks like |
 //! | `/problems`, `/problems/{slug}` | every kind of error, for people and for programs |
 //! | `/openapi.json` | all of it as OpenAPI 3.1 |
 //! | `/docs` | the same to read and to try |
@@ -74,8 +74,7 @@ impl Catalog {
             .flat_map(|provider| providers::routes(provider).map(|route| (providers::schema_path(&provider.name, &route.action), route)))
             .map(|(path, route)| (path, Page::new(SCHEMA_JSON, pretty(&providers::schema(route)))))
             .collect();
-        schemas.insert("/schemas/answer.json".to_owned(), Page::new(SCHEMA_JSON, shapes::ANSWER_SCHEMA));
-        schemas.insert("/schemas/problem.json".to_owned(), Page::new(SCHEMA_JSON, shapes::PROBLEM_SCHEMA));
+        schemas.extend(shapes::CANONICAL.map(|(file, schema)| (format!("/schemas/{file}"), Page::new(SCHEMA_JSON, schema))));
         Self {
             table,
             health: Box::new(health),
@@ -341,6 +340,8 @@ mod tests {
             "/openapi.json",
             "/providers",
             "/schemas/answer.json",
+            "/schemas/batch.json",
+            "/schemas/preview.json",
             "/schemas/problem.json",
             "/docs",
             "/docs/swagger-ui.css",

@@ -1,71 +1,45 @@
-//! The shapes of what every provider has in common: answers, problems, batches, operations; and which of the paths are offered.
-//!
-//! **Invariants**: one place for what is not yet, or no more, offered: a path that is switched off in [`Offered`] is in no document.
+//! The shapes of what every provider has in common: answers, problems, previews, batches, operations.
 
 use serde_json::{Map, Value, json};
 
-use crate::route::Provider;
+use crate::mapping::envelope::MAX_ITEMS;
 
 /// The schema of every answer about a task.
 pub const ANSWER_SCHEMA: &str = include_str!("../../schemas/canonical/answer.json");
+/// The schema of every answer about many tasks.
+pub const BATCH_SCHEMA: &str = include_str!("../../schemas/canonical/batch.json");
+/// The schema of what is shown in place of being sent.
+pub const PREVIEW_SCHEMA: &str = include_str!("../../schemas/canonical/preview.json");
 /// The schema of every problem document.
 pub const PROBLEM_SCHEMA: &str = include_str!("../../schemas/canonical/problem.json");
 
-/// What of the interface is offered. The rest is in no document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offered {
-    /// `POST /tasks/{provider}:batchStop` and its like, and `POST /tasks:batchStop`.
-    pub batch: bool,
-    /// The header `Idempotency-Key`.
-    pub idempotency_key: bool,
-    /// `GET /operations/{operation}`.
-    pub operations: bool,
-    /// `RateLimit` and `RateLimit-Policy` in answers.
-    pub rate_limit: bool,
-    /// `Prefer: respond-async`.
-    pub respond_async: bool,
-    /// `traceparent` and `tracestate`.
-    pub trace: bool,
-    /// The query parameter `validate_only`.
-    pub validate_only: bool,
-}
-
-impl Offered {
-    /// What this version offers.
-    pub const NOW: Self = Self {
-        batch: false,
-        idempotency_key: false,
-        operations: false,
-        rate_limit: false,
-        respond_async: false,
-        trace: false,
-        validate_only: false,
-    };
-    /// Everything that can be described.
-    pub const ALL: Self = Self {
-        batch: true,
-        idempotency_key: true,
-        operations: true,
-        rate_limit: true,
-        respond_async: true,
-        trace: true,
-        validate_only: true,
-    };
-}
+/// The schemas that all providers share, with the name of their file. They refer to each other by it.
+pub const CANONICAL: [(&str, &str); 4] = [
+    ("answer.json", ANSWER_SCHEMA),
+    ("batch.json", BATCH_SCHEMA),
+    ("preview.json", PREVIEW_SCHEMA),
+    ("problem.json", PROBLEM_SCHEMA),
+];
 
 /// The request of a batch at one provider: the ids, and what the action takes for all of them.
 ///
 /// `action` is the schema of the action, without references.
 #[must_use]
-pub fn batch_request(action: &Value, id: &Value) -> Value {
+pub fn batch_request(action: &Value) -> Value {
     let mut schema = action.clone();
     schema["title"] = json!("A batch");
     let Some(members) = schema.as_object_mut() else { return schema };
     members.remove("examples");
     let properties = members.entry("properties").or_insert_with(|| Value::Object(Map::new()));
     properties["ids"] = json!({
-        "description": "The tasks, each once. The results come in this order.",
-        "type": "array", "minItems": 1, "maxItems": MAX_BATCH, "uniqueItems": true, "items": id,
+        "description": "The tasks, each once. The results come in this order. An id that the provider cannot have is a result like any other.",
+        "type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "uniqueItems": true,
+        "items": {
+            "anyOf": [
+                { "type": "string", "maxLength": BODY_BYTES, "pattern": ANY_TEXT },
+                { "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX },
+            ],
+        },
     });
     let required = members.entry("required").or_insert_with(|| json!([]));
     if let Some(required) = required.as_array_mut() {
@@ -74,68 +48,32 @@ pub fn batch_request(action: &Value, id: &Value) -> Value {
     schema
 }
 
-/// The request of a batch across providers: each item names its task, and has the body of a single call.
-///
-/// `bodies` are the schemas of the action, one for each provider that offers it.
+/// The request of a batch across providers: each item names its task and has the members of a single call.
 #[must_use]
-pub fn cross_batch_request(bodies: &[(&Provider, Value)]) -> Value {
-    let items: Vec<Value> = bodies
-        .iter()
-        .map(|(provider, body)| {
-            json!({
-                "type": "object", "required": ["task"], "additionalProperties": false,
-                "properties": {
-                    "task": {
-                        "description": format!("A task of `{}`: `tasks/{{provider}}/{{id}}`.", provider.name),
-                        "type": "string", "minLength": 1, "maxLength": 1024, "pattern": format!("^tasks/{}/[^/]+$", provider.name),
-                    },
-                    "body": body,
-                },
-            })
-        })
-        .collect();
+pub fn cross_batch_request() -> Value {
     json!({
         "title": "A batch across providers", "type": "object", "required": ["requests"], "additionalProperties": false,
         "properties": {
             "requests": {
-                "description": "The tasks, each once. The results come in this order.",
-                "type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": { "anyOf": items },
+                "description": "The tasks, each once. The results come in this order. What the action of a provider does not take is a result like any other.",
+                "type": "array", "minItems": 1, "maxItems": MAX_ITEMS,
+                "items": {
+                    "type": "object", "required": ["task"], "additionalProperties": false,
+                    "properties": {
+                        "task": {
+                            "description": "`tasks/{provider}/{id}`, as it stands in answers: the id is plain text, not percent-encoded.",
+                            "type": "string", "maxLength": BODY_BYTES, "pattern": "^tasks/[^/]+/[\\s\\S]+$",
+                        },
+                        "scope": { "description": "As in a single call.", "type": "object", "maxProperties": 1024 },
+                        "force": { "description": "As in a single call.", "type": "boolean" },
+                        "parameters": { "description": "As in a single call.", "type": "object", "maxProperties": 1024 },
+                    },
+                },
             },
-        },
-    })
-}
-
-/// The answer to a batch: one result for each task, in the order of the request.
-#[must_use]
-pub fn batch_answer() -> Value {
-    json!({
-        "title": "The results of a batch",
-        "description": "The status says that the batch was carried out; what became of each task says its result.",
-        "type": "object", "required": ["results", "request_id"], "additionalProperties": false,
-        "properties": {
-            "results": {
-                "description": "One for each task, in the order of the request: the answer or the problem that a single call would have had.",
-                "type": "array", "minItems": 1, "maxItems": MAX_BATCH,
-                "items": { "$ref": "#/components/schemas/BatchResult" },
+            "reason": {
+                "description": "Why, for the log; for all of them.",
+                "type": "string", "maxLength": BODY_BYTES, "pattern": ANY_TEXT,
             },
-            "request_id": { "description": "Of this call; also in the log.", "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[0-9A-Za-z._-]+$" },
-        },
-    })
-}
-
-/// One result of a batch.
-#[must_use]
-pub fn batch_result() -> Value {
-    json!({
-        "title": "The result of one task of a batch",
-        "type": "object", "required": ["task", "id", "outcome", "status"], "additionalProperties": false,
-        "properties": {
-            "task": { "description": "`tasks/{provider}/{id}`", "type": "string", "maxLength": 1024, "pattern": "^tasks/[a-z][a-z0-9-]{0,31}/.+$" },
-            "id": { "description": "The id as it was asked for, as text.", "type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[^\\u0000-\\u001F\\u007F]+$" },
-            "outcome": { "description": "What is known of the effect on this task.", "type": "string", "enum": ["done", "accepted", "not_done", "unknown"] },
-            "status": { "description": "The status that a single call would have had.", "type": "integer", "minimum": 200, "maximum": 599 },
-            "answer": { "$ref": "#/components/schemas/Answer" },
-            "problem": { "$ref": "#/components/schemas/Problem" },
         },
     })
 }
@@ -143,8 +81,9 @@ pub fn batch_result() -> Value {
 /// What the token of an operation looks like.
 #[must_use]
 pub fn operation_token() -> Value {
-    json!({ "type": "string", "minLength": 1, "maxLength": 4096, "pattern": "^[0-9A-Za-z_-]+$" })
+    json!({ "type": "string", "minLength": 1, "maxLength": 2048, "pattern": "^[0-9A-Za-z_-]+$" })
 }
 
-/// More tasks than this in one call are refused.
-pub const MAX_BATCH: usize = 1000;
+/// The most that a body may have, by default.
+const BODY_BYTES: usize = 1 << 20;
+const ANY_TEXT: &str = "^[\\s\\S]*$";

@@ -211,6 +211,7 @@ impl Case {
             name: self.name,
             title,
             id: call.id,
+            ids: call.ids.unwrap_or_default(),
             body: call.body,
             query: call.query.into_iter().collect(),
             status: answer.status,

@@ -18,7 +18,7 @@ use crate::model::answer::Outcome;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::log::{self, RequestRecord};
-use crate::telemetry::metrics::{self, InFlight, RequestMeter};
+use crate::telemetry::metrics::{InFlight, NONE, RequestMeter};
 
 /// The pages of one configuration.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Pages {
             catalog,
             limits,
             in_flight: InFlight::default(),
-            meter: RequestMeter::new(metrics::NONE, metrics::NONE),
+            meter: RequestMeter::new(NONE, NONE),
         }
     }
 

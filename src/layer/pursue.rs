@@ -12,17 +12,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::errand::{Act, ActForAll, Acted, ActedForAll, Ask, Look};
+use super::errand::{Act, ActForAll, Acted, ActedForAll, Look};
 use super::hub::Hub;
 use super::resume::Operations;
 use super::together::{Fellow, Led, Seat, Turn, Verdict};
 use super::translate::Translate;
 use super::{CallContext, Completed, CredentialUse, Exchange, Failed, Outbound, Stage, Trail, ValidCall};
-use crate::mapping::job::{JobReading, JobRules};
 use crate::mapping::look::{Settled, Settles, Sighting, values_for_look};
 use crate::mapping::reply::Reading;
-use crate::mapping::request::Fresh;
-use crate::model::answer::{Answer, Success, TaskState};
+use crate::model::answer::{Answer, Success};
 use crate::model::call::Resumed;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -30,6 +28,7 @@ use crate::route::Task;
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::Purpose;
 
+mod follow;
 mod later;
 
 /// The stage.
@@ -282,121 +281,6 @@ where
         }
     }
 
-    /// Follows what was accepted, where the caller wants to wait: by its job as long as that says something, then by looking.
-    async fn follow(&mut self, accepted: Answer, job: Option<String>) -> Result<Answer, GatewayError> {
-        let Some(until) = self.until else { return Ok(accepted) };
-        let route = Arc::clone(&self.call.route);
-        let mut accepted = accepted;
-        if let (Some(rules), Some(job)) = (&route.pursuit.job, job) {
-            match self.follow_job(rules, accepted, job, until).await? {
-                Followed::Ended(answer) => return Ok(answer),
-                Followed::Lost(answer) => accepted = answer,
-            }
-        }
-        match (&route.pursuit.settles, self.call.provider.task.clone()) {
-            (Some(settles), Some(task)) => self.follow_task(settles, &task, accepted, until).await,
-            _ => Ok(accepted),
-        }
-    }
-
-    async fn follow_job(
-        &mut self,
-        rules: &JobRules,
-        mut accepted: Answer,
-        mut job: String,
-        until: Instant,
-    ) -> Result<Followed, GatewayError> {
-        let mut beat = self.hub.beat(rules.every, until);
-        let mut renewed = false;
-        let mut unclear = 0;
-        while beat.next().await {
-            metrics::look_begins(&self.call.provider.name, Purpose::Job);
-            let ask = Ask {
-                call: &self.call,
-                job: &job,
-            };
-            let asked = tokio::time::timeout_at(beat.until(), self.errands.run(self.context, ask)).await;
-            match asked {
-                Ok(Ok(JobReading::Pending)) => unclear = 0,
-                Ok(Ok(JobReading::Settled(reading))) => {
-                    let answer = self.settled(reading)?;
-                    return Ok(match answer.success {
-                        Success::Done => Followed::Ended(answer),
-                        Success::Accepted => Followed::Lost(answer),
-                    });
-                }
-                Ok(Ok(JobReading::Expired(_))) if self.acts && !renewed => {
-                    // The job never got past the session, so the action was not carried out: once more, as a new call.
-                    renewed = true;
-                    self.call.values.call = Fresh::new(&uuid::Uuid::new_v4().simple().to_string());
-                    let (answer, next) = self.send(CredentialUse::Renewed).await?;
-                    match (answer.success, next) {
-                        (Success::Accepted, Some(next)) => job = next,
-                        (Success::Accepted, None) => return Ok(Followed::Lost(answer)),
-                        (Success::Done, _) => return Ok(Followed::Ended(answer)),
-                    }
-                    accepted = answer;
-                    beat = self.hub.beat(rules.every, until);
-                }
-                Ok(Ok(JobReading::Expired(reading))) => return self.settled(reading).map(Followed::Ended),
-                // Nobody was asked, so nothing is unclear.
-                Ok(Err(failed)) if is_kept_back(&failed.error) => {}
-                Ok(Ok(JobReading::Unclear) | Err(_)) if unclear < MAX_UNCLEAR => unclear += 1,
-                Ok(Ok(JobReading::Unclear) | Err(_)) => return Ok(Followed::Lost(accepted)),
-                Err(_time_is_up) => break,
-            }
-        }
-        Ok(Followed::Ended(accepted))
-    }
-
-    async fn follow_task(&mut self, settles: &Settles, task: &Arc<Task>, accepted: Answer, until: Instant) -> Result<Answer, GatewayError> {
-        let Ok(look) = self.look_errand(task) else { return Ok(accepted) };
-        let mut watch = self.hub.watch(&look, &self.context.credentials.passed, until);
-        let mut answer = accepted;
-        let mut before: Option<TaskState> = None;
-        loop {
-            let (errands, context, look) = (self.errands, self.context, look.clone());
-            let sight = watch
-                .next(|| async move {
-                    metrics::look_begins(&look.provider.name, Purpose::Follow);
-                    let seen = errands.run(context, look).await;
-                    seen.map(|seen| seen.page).map_err(|failed| failed.error)
-                })
-                .await;
-            let Some(sight) = sight else { return Ok(answer) };
-            // A look that fails, or does not show the task, proves nothing about the action.
-            let Ok(sighting) = sight.as_ref().as_ref().map_err(drop).and_then(|page| {
-                let values = values_for_look(&self.call.values, &task.route.schema).map_err(drop)?;
-                task.rules.sight(page, &values).map_err(drop)
-            }) else {
-                continue;
-            };
-            match settles.judge(&sighting) {
-                Settled::Done => {
-                    // What was said of the beginning is not true of the end.
-                    let already = answer.message.take().filter(|_| answer.already);
-                    let message = settles.remark(sighting.state).or(already);
-                    return Ok(sighting.to_answer(Success::Done, answer.already, message));
-                }
-                // The first look may show what was before the action; a failure that stays is one.
-                Settled::Failed if before.is_some() => {
-                    let detail = "the vendor took the request, but the action failed: `vendor` has its word for the state";
-                    return Err(sighting.to_failure(detail));
-                }
-                Settled::No if before == Some(TaskState::Stopping) && runs(sighting.state) => {
-                    let detail = "the task was being stopped and now runs again: the vendor gave up";
-                    return Err(sighting.to_failure(detail));
-                }
-                Settled::Failed | Settled::No => {}
-            }
-            before = Some(sighting.state);
-            if settles.judge(&sighting) == Settled::No && sighting.state != TaskState::Unknown {
-                let message = answer.message.take();
-                answer = sighting.to_answer(Success::Accepted, answer.already, message);
-            }
-        }
-    }
-
     /// One look of this call alone.
     async fn glimpse(&mut self, purpose: Purpose) -> Glimpse {
         let look = look_request(&self.call, self.call.provider.task.as_ref())?;
@@ -455,30 +339,18 @@ pub(super) fn look_request(call: &ValidCall, task: Option<&Arc<Task>>) -> Result
     })
 }
 
-/// What following a job came to.
-enum Followed {
-    /// The answer to the caller.
-    Ended(Answer),
-    /// The job says nothing (more); the task itself may.
-    Lost(Answer),
-}
-
-/// Nothing was left to do.
-fn already(sighting: &Sighting, settles: &Settles) -> Answer {
-    let message = settles.remark(sighting.state);
-    sighting.to_answer(Success::Done, true, message)
-}
-
-fn runs(state: TaskState) -> bool {
-    matches!(state, TaskState::Pending | TaskState::Running)
-}
-
 /// Did the gate of the provider keep the request back?
 fn is_kept_back(error: &GatewayError) -> bool {
     matches!(
         error.reason,
         Reason::ProviderBusy | Reason::ProviderRateLimited | Reason::ProviderSuspended
     )
+}
+
+/// Nothing was left to do.
+fn already(sighting: &Sighting, settles: &Settles) -> Answer {
+    let message = settles.remark(sighting.state);
+    sighting.to_answer(Success::Done, true, message)
 }
 
 /// A look failed, and nothing else was done. What says why nobody can look stays as it is; whatever speaks of an action, or
@@ -519,7 +391,5 @@ pub(super) fn look_failed(error: GatewayError) -> GatewayError {
     }
 }
 
-/// A job that says nothing three times in a row, forgotten or behind a broken proxy, is given up.
-const MAX_UNCLEAR: u32 = 2;
 /// What keeps a vendor from showing a task mostly passes within seconds.
 const LOOK_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);

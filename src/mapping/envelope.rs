@@ -71,6 +71,7 @@ pub fn calls(batch: BatchCall) -> Result<Vec<TaskCall>, GatewayError> {
                     let mut own = request.as_object_mut().map(std::mem::take).unwrap_or_default();
                     own.remove("task");
                     faults.members(&own, &format!("/requests/{at}"), &["force", "parameters", "scope"]);
+                    faults.kinds(&own, &format!("/requests/{at}"));
                     own.extend(reason.clone().map(|reason| ("reason".to_owned(), reason)));
                     own
                 })
@@ -129,6 +130,19 @@ impl Faults {
         }
     }
 
+    /// What members are, whichever provider they are for; what is in them is for the schema of its action.
+    fn kinds(&mut self, body: &Map<String, Value>, at: &str) {
+        for (name, member) in body {
+            let expected = match (name.as_str(), member) {
+                ("parameters" | "scope", Value::Object(_)) | ("force", Value::Bool(_)) => continue,
+                ("parameters" | "scope", _) => "expected an object",
+                ("force", _) => "expected `true` or `false`",
+                _ => continue,
+            };
+            self.push(format!("{at}/{name}"), expected);
+        }
+    }
+
     /// What all share is carried by each.
     fn repeated(&mut self, body: &Map<String, Value>, times: usize) {
         let bytes = serde_json::to_string(body).map_or(0, |text| text.len());
@@ -180,11 +194,15 @@ impl Faults {
     }
 }
 
-/// An id is a text; an integer is the text of its digits.
+/// An id is a text; an integer is the text of its digits, however it is written: `15.0` is one as well (JSON Schema, `type`).
 fn id_text(id: &Value) -> Option<String> {
     match id {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        Value::Number(number) => {
+            let number = number.as_f64()?;
+            (number.fract() == 0.0 && number.abs() <= MAX_EXACT).then(|| format!("{number:.0}"))
+        }
         _ => None,
     }
 }
@@ -199,6 +217,8 @@ fn task_name(name: &str) -> Option<(String, String)> {
 pub const MAX_ITEMS: usize = 1000;
 /// The largest canonical request, 30 KiB, for all the tasks of a batch.
 const MAX_SHARED_BYTES: usize = 32 << 20;
+/// Above 2^53 a number with a fraction or an exponent need not be the one that was written.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 /// A longer name is not repeated.
 const MAX_NAME_BYTES: usize = 128;
 
@@ -227,10 +247,10 @@ mod tests {
 
     #[test]
     fn every_entry_is_a_call_in_its_place() {
-        let shared = json!({ "ids": [15, "007", "a b", u64::MAX], "force": true, "reason": "r", "scope": { "a": 1 } });
+        let shared = json!({ "ids": [15, "007", "a b", u64::MAX, -2.0, 1e3], "force": true, "reason": "r", "scope": { "a": 1 } });
         let found = calls(batch(Some("acme"), shared)).unwrap();
         let ids: Vec<&str> = found.iter().map(|call| call.id.as_str()).collect();
-        assert_eq!(ids, ["15", "007", "a b", "18446744073709551615"]);
+        assert_eq!(ids, ["15", "007", "a b", "18446744073709551615", "-2", "1000"]);
         for call in &found {
             assert_eq!((call.provider.as_str(), call.action.as_deref()), ("acme", Some("stop")));
             assert_eq!(call.wait, Some(Duration::from_secs(3)));
@@ -256,10 +276,10 @@ mod tests {
         check(acme, json!({ "ids": [] }), &["/ids"]);
         check(
             acme,
-            json!({ "ids": [1, null, 2.5, 1e3, true, [], {}, "2"] }),
+            json!({ "ids": [1, null, 2.5, 1e16, true, [], {}, "2"] }),
             &["/ids/1", "/ids/2", "/ids/3", "/ids/4", "/ids/5", "/ids/6"],
         );
-        check(acme, json!({ "ids": [15, 25, "15", 25] }), &["/ids/2", "/ids/3"]);
+        check(acme, json!({ "ids": [15, 25, "15", 25, 1.5e1] }), &["/ids/2", "/ids/3", "/ids/4"]);
         check(acme, json!({ "ids": [1], "requests": [], "a/b": 1 }), &["/a~1b", "/requests"]);
         check(acme, json!({ "ids": [1], "\n": 1 }), &[""]);
         check(acme, json!({ "ids": (0..=MAX_ITEMS).collect::<Vec<_>>() }), &["/ids"]);
@@ -278,7 +298,8 @@ mod tests {
         check(
             None,
             json!({ "reason": 5, "requests": [1, {}, { "task": "tasks/a" }, { "task": "/tasks/a/1" }, { "task": "tasks//1" }, { "task": "tasks/a/" },
-                { "task": "tasks/a/1", "ids": [], "reason": "" }, { "task": "tasks/a/1" }] }),
+                { "task": "tasks/a/1", "ids": [], "reason": "" }, { "task": "tasks/a/1" },
+                { "task": "tasks/a/2", "scope": [], "force": "true", "parameters": null }] }),
             &[
                 "/reason",
                 "/requests/0/task",
@@ -290,6 +311,9 @@ mod tests {
                 "/requests/7/task",
                 "/requests/6/ids",
                 "/requests/6/reason",
+                "/requests/8/force",
+                "/requests/8/parameters",
+                "/requests/8/scope",
             ],
         );
         assert_eq!(

@@ -185,17 +185,19 @@ pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include
 /// The answer that shows what would be sent.
 pub(crate) static PREVIEW: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/preview.json")));
 
-/// The answer to a batch, with the two others in it.
+/// The answer to a batch, with the others in it.
 static BATCH: LazyLock<Schema> = LazyLock::new(|| {
     let text = include_str!("../../schemas/canonical/batch.json")
         .replace(r##""answer.json""##, r##""#/$defs/answer""##)
+        .replace(r##""preview.json""##, r##""#/$defs/preview""##)
         .replace(r##""problem.json""##, r##""#/$defs/problem""##);
     let mut batch: Value = serde_json::from_str(&text).unwrap();
     for (name, text) in [
         ("answer", include_str!("../../schemas/canonical/answer.json")),
+        ("preview", include_str!("../../schemas/canonical/preview.json")),
         ("problem", include_str!("../../schemas/canonical/problem.json")),
     ] {
-        batch["$defs"][name] = serde_json::from_str(&text.replace("#/$defs/", "#/$defs/answer/$defs/")).unwrap();
+        batch["$defs"][name] = serde_json::from_str(&text.replace("#/$defs/", &format!("#/$defs/{name}/$defs/"))).unwrap();
     }
     Schema::compile(&batch).unwrap()
 });

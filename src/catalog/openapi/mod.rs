@@ -3,32 +3,30 @@
 //! **Shape**: [`RouteTable`] -> `{"openapi":"3.1.1","paths":{"/tasks/acme/{id}:stop":{…}},…}`. Each provider has paths of its own, with its own
 //! rule for ids and its own request schemas.
 //!
-//! **Invariants**: the same table gives the same bytes; every `$ref` leads somewhere and every component is used; what
-//! [`Offered`] switches off is nowhere.
+//! **Invariants**: the same table gives the same bytes; every `$ref` leads somewhere and every component is used.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::shapes::{self, Offered};
+use super::shapes;
 use crate::route::RouteTable;
 
 mod discovery;
 mod responses;
 mod tasks;
 
-/// The document of a table, as this version offers it, to be read by people.
+/// The document of a table, to be read by people.
 #[must_use]
 pub fn print(table: &RouteTable) -> String {
-    super::pretty(&document(table, Offered::NOW))
+    super::pretty(&document(table))
 }
 
 /// The document of a table.
 #[must_use]
-pub fn document(table: &RouteTable, offered: Offered) -> Value {
+pub fn document(table: &RouteTable) -> Value {
     let mut builder = Builder {
         table,
-        offered,
         paths: Map::new(),
         components: Map::new(),
         operation_ids: BTreeSet::new(),
@@ -41,7 +39,6 @@ pub fn document(table: &RouteTable, offered: Offered) -> Value {
 /// What is put together.
 struct Builder<'a> {
     table: &'a RouteTable,
-    offered: Offered,
     paths: Map<String, Value>,
     components: Map<String, Value>,
     operation_ids: BTreeSet<String>,
@@ -105,6 +102,19 @@ impl Builder<'_> {
         self.schema("Problem", || parsed(shapes::PROBLEM_SCHEMA))
     }
 
+    /// The schema of what is shown in place of being sent.
+    fn preview(&mut self) -> Value {
+        self.schema("Preview", || parsed(shapes::PREVIEW_SCHEMA))
+    }
+
+    /// The schema of every answer about many tasks.
+    fn batch_answer(&mut self) -> Value {
+        self.answer();
+        self.preview();
+        self.problem();
+        self.schema("Batch", || parsed(shapes::BATCH_SCHEMA))
+    }
+
     fn finish(self) -> Value {
         let mut tags: Vec<Value> = self
             .table
@@ -112,10 +122,8 @@ impl Builder<'_> {
             .values()
             .map(|provider| json!({ "name": provider.name, "description": provider.title }))
             .collect();
-        if self.offered.batch {
+        if !self.table.providers.is_empty() {
             tags.push(json!({ "name": BATCH_TAG, "description": "Many tasks in one call" }));
-        }
-        if self.offered.operations {
             tags.push(json!({ "name": OPERATIONS_TAG, "description": "What was accepted and is under way" }));
         }
         tags.push(json!({ "name": DISCOVERY_TAG, "description": "What can be called; no vendor is called for it" }));
@@ -145,10 +153,12 @@ impl Builder<'_> {
 fn published(schema: &mut Value, owner: &str) {
     match schema {
         Value::Object(members) => {
-            if let Some(Value::String(reference)) = members.get_mut("$ref")
-                && let Some(definition) = reference.strip_prefix("#/$defs/")
-            {
-                *reference = format!("#/components/schemas/{owner}{}", pascal(definition));
+            if let Some(Value::String(reference)) = members.get_mut("$ref") {
+                if let Some(definition) = reference.strip_prefix("#/$defs/") {
+                    *reference = format!("#/components/schemas/{owner}{}", pascal(definition));
+                } else if let Some(file) = reference.strip_suffix(".json") {
+                    *reference = format!("#/components/schemas/{}", pascal(file));
+                }
             }
             let is_integer = members.get("type").and_then(Value::as_str) == Some("integer");
             if is_integer && !members.contains_key("format") {
@@ -202,7 +212,6 @@ mod tests {
     fn names_that_differ_in_a_hyphen_have_ids_of_their_own() {
         let mut builder = Builder {
             table: &RouteTable::default(),
-            offered: Offered::NOW,
             paths: Map::new(),
             components: Map::new(),
             operation_ids: BTreeSet::new(),
@@ -214,8 +223,8 @@ mod tests {
 
     #[test]
     fn the_schemas_that_the_program_carries_can_be_read() {
-        for schema in [shapes::ANSWER_SCHEMA, shapes::PROBLEM_SCHEMA] {
-            assert!(parsed(schema).is_object());
+        for (file, schema) in shapes::CANONICAL {
+            assert!(parsed(schema).is_object(), "{file}");
         }
     }
 }

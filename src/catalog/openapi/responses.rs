@@ -38,6 +38,10 @@ impl Kind {
         }
     }
 
+    fn acts(self) -> bool {
+        matches!(self, Self::Act | Self::Batch)
+    }
+
     /// Can an operation of this kind end so? Of what is not listed the vendor's verdicts belong to what calls a vendor, and the rest to what takes
     /// a body.
     fn may_say(self, reason: Reason) -> bool {
@@ -51,6 +55,12 @@ impl Kind {
             reason,
             Reason::UnknownPath | Reason::UnknownProvider | Reason::UnknownAction | Reason::OperationNotSupported
         );
+        if OF_KEYS.contains(&reason) {
+            return self.acts();
+        }
+        if reason == Reason::OperationNotFound {
+            return self == Self::Operation;
+        }
         match self {
             Self::Page => false,
             Self::PageOf => is_lookup && reason != Reason::UnknownAction,
@@ -70,6 +80,15 @@ impl Kind {
 
 /// Said to a request that is no call of any operation.
 const NOT_OF_AN_OPERATION: &[Reason] = &[Reason::MethodNotImplemented];
+
+/// Said of an idempotency key.
+const OF_KEYS: &[Reason] = &[
+    Reason::IdempotencyKeyInUse,
+    Reason::IdempotencyKeyReused,
+    Reason::IdempotencyOutcomeLost,
+    Reason::IdempotencyUnavailable,
+    Reason::InvalidIdempotencyKey,
+];
 
 /// Said before it is known which operation is called, or whatever it is.
 const OF_EVERY_OPERATION: &[Reason] = &[
@@ -114,8 +133,11 @@ impl Builder<'_> {
             429 | 503 => headers.extend(self.headers(&["Retry-After"])),
             _ => {}
         }
-        if self.offered.rate_limit {
+        if matches!(kind, Kind::Act | Kind::Look) {
             headers.extend(self.headers(&["RateLimit", "RateLimit-Policy"]));
+        }
+        if kind.acts() {
+            headers.extend(self.headers(&["Idempotency-Replayed"]));
         }
         // Looks and actions are shown by cases of their own.
         let (looks, others): (Vec<_>, Vec<_>) = self
@@ -167,6 +189,11 @@ fn header(name: &str) -> Value {
             "^\"[0-9a-z-]+\"$",
             true,
         ),
+        "Idempotency-Replayed" => json!({
+            "description": "`true` where this is the first answer to a key once more.",
+            "required": false,
+            "schema": { "type": "boolean" },
+        }),
         "Preference-Applied" => text("Which of the wishes in `Prefer` were followed.", 128, "^[ -~]+$", false),
         "RateLimit" => text("What is left of the limit that is nearest.", 1024, "^[ -~]+$", false),
         "RateLimit-Policy" => text("The limits that apply.", 1024, "^[ -~]+$", false),
@@ -175,6 +202,7 @@ fn header(name: &str) -> Value {
             "required": false,
             "schema": { "type": "integer", "format": "int32", "minimum": 0, "maximum": 86400 },
         }),
+        "Via" => text("An answer of the vendor led to this one.", 128, "^[ -~]+$", false),
         "WWW-Authenticate" => text("Names the header with which a caller proves who they are.", 256, "^[ -~]+$", true),
         _ => text(
             "The id of this call; also in the log. The caller's own where that is short and plain.",

@@ -15,20 +15,16 @@ impl Builder<'_> {
         for provider in table.providers.values() {
             for route in provider.actions.values() {
                 self.act(provider, route);
-                if self.offered.batch {
-                    self.batch(provider, route);
-                }
+                self.batch(provider, route);
             }
             if let Some(task) = &provider.task {
                 self.look(provider, &task.route);
             }
         }
-        if self.offered.batch {
-            for verb in &table.verbs {
-                self.cross_batch(verb);
-            }
+        for verb in &table.verbs {
+            self.cross_batch(verb);
         }
-        if self.offered.operations && !table.providers.is_empty() {
+        if !table.providers.is_empty() {
             self.follow();
         }
     }
@@ -100,56 +96,54 @@ impl Builder<'_> {
     fn batch(&mut self, provider: &Provider, route: &Route) {
         let verb = format!("batch{}", pascal(&route.action));
         let name = format!("{}{}", pascal(&verb), pascal(&provider.name));
-        let mut id = provider.id.document.clone();
-        restrict_id(&mut id);
-        let schema = self.schema(&format!("{name}Request"), || shapes::batch_request(&route.schema.document, &id));
+        let schema = self.schema(&format!("{name}Request"), || shapes::batch_request(&route.schema.document));
+        let owner = owner(provider);
+        let batches = self.table.examples.batches().iter();
+        let mut shown = batches.filter(|case| case.provider == owner && case.action == route.action && case.reason().is_none());
+        let example = shown.next().map(|case| {
+            let mut body = case.body.clone().unwrap_or_else(|| json!({}));
+            body["ids"] = Value::Array(case.ids.clone());
+            body
+        });
         self.batch_operation(
             &format!("/tasks/{}:{verb}", provider.name),
             &format!("{name}Tasks"),
             &provider.name,
             &route.title,
-            &schema,
+            (&schema, example),
         );
     }
 
     fn cross_batch(&mut self, action: &str) {
         let verb = format!("batch{}", pascal(action));
-        let bodies: Vec<(&Provider, Value)> = self
-            .table
-            .providers
-            .values()
-            .filter(|provider| provider.actions.contains_key(action))
-            .map(|provider| {
-                let name = format!("{}{}Request", pascal(action), pascal(&provider.name));
-                (&**provider, json!({ "$ref": format!("#/components/schemas/{name}") }))
-            })
-            .collect();
-        let schema = self.schema(&format!("{}Request", pascal(&verb)), || shapes::cross_batch_request(&bodies));
+        let schema = self.schema(&format!("{}Request", pascal(&verb)), shapes::cross_batch_request);
         let title = format!("The action `{action}` on tasks of several providers");
         self.batch_operation(
             &format!("/tasks:{verb}"),
             &format!("{}Tasks", pascal(&verb)),
             BATCH_TAG,
             &title,
-            &schema,
+            (&schema, None),
         );
     }
 
-    fn batch_operation(&mut self, path: &str, id: &str, tag: &str, title: &str, schema: &Value) {
-        self.answer();
-        self.problem();
-        self.schema("BatchResult", shapes::batch_result);
-        let answer = self.schema("BatchAnswer", shapes::batch_answer);
-        let headers = self.headers(&["X-Request-Id", "Preference-Applied"]);
+    fn batch_operation(&mut self, path: &str, id: &str, tag: &str, title: &str, (schema, example): (&Value, Option<Value>)) {
+        let answer = self.batch_answer();
+        let headers = self.headers(&["X-Request-Id", "Preference-Applied", "Idempotency-Replayed"]);
         let mut responses = self.problems(Kind::Batch);
-        responses.insert(
-            "200".to_owned(),
-            json!({
-                "description": "The batch was carried out; each result says what became of its task.",
-                "headers": headers,
-                "content": { "application/json": { "schema": answer } },
-            }),
-        );
+        for (status, description) in [
+            ("200", "All are done; or each is shown in place of being sent (`validate_only`)."),
+            ("202", "All succeeded, and some are only accepted."),
+            ("207", "At least one did not succeed: each result says what became of its task."),
+        ] {
+            let response =
+                json!({ "description": description, "headers": headers, "content": { "application/json": { "schema": answer } } });
+            responses.insert(status.to_owned(), response);
+        }
+        let mut content = json!({ "schema": schema });
+        if let Some(example) = example {
+            content["example"] = example;
+        }
         let tags = if tag == BATCH_TAG {
             json!([BATCH_TAG])
         } else {
@@ -161,7 +155,7 @@ impl Builder<'_> {
             "description": "Results come in the order of the request. A task of which the vendor's answer says nothing is `unknown`.",
             "tags": tags,
             "parameters": self.call_parameters(),
-            "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
+            "requestBody": { "required": true, "content": { "application/json": content } },
             "responses": responses,
         });
         self.operation(path, "post", operation);
@@ -196,7 +190,7 @@ impl Builder<'_> {
     /// The parameter `id` of a provider.
     fn id(&mut self, provider: &Provider) -> Value {
         let name = format!("{}Id", pascal(&provider.name));
-        let owner = provider.actions_of.as_deref().unwrap_or(&provider.name);
+        let owner = owner(provider);
         let cases = self.table.examples.all().iter();
         let shown = cases
             .filter(|case| case.provider == owner && case.reason().is_none())
@@ -222,33 +216,25 @@ impl Builder<'_> {
     /// What every call that changes something may have beside its body.
     fn call_parameters(&mut self) -> Vec<Value> {
         let mut parameters = Vec::new();
-        if self.offered.validate_only {
-            parameters.push(self.component("parameters", "ValidateOnly", || {
-                json!({
-                    "name": "validate_only", "in": "query", "required": false,
-                    "description": "Runs everything but the sending; the answer shows the vendor's request, secrets masked.",
-                    "schema": { "type": "boolean", "default": false },
-                })
-            }));
-        }
-        let offered = self.offered;
+        parameters.push(self.component("parameters", "ValidateOnly", || {
+            json!({
+                "name": "validate_only", "in": "query", "required": false,
+                "description": "Runs everything but the sending; the answer shows the vendor's request, secrets masked.",
+                "schema": { "type": "boolean", "default": false },
+            })
+        }));
         parameters.push(self.component("parameters", "Prefer", || {
-            let mut description = "Wishes (RFC 7240). `wait=20` follows the task for 20 seconds, at most 60, until the action has settled.".to_owned();
-            if offered.respond_async {
-                description.push_str(" `respond-async` answers as soon as the vendor has taken the request.");
-            }
-            description.push_str(" What is not known is ignored.");
+            let description = "Wishes (RFC 7240). `wait=20` follows the task for 20 seconds, at most 60, until the action has settled. \
+                 `respond-async` answers as soon as the vendor has taken the request. What is not known is ignored.";
             json!({ "name": "Prefer", "in": "header", "required": false, "description": description, "example": "wait=20", "schema": free_text() })
         }));
-        if offered.idempotency_key {
-            parameters.push(self.component("parameters", "IdempotencyKey", || {
-                json!({
-                    "name": "Idempotency-Key", "in": "header", "required": false, "example": "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"",
-                    "description": "A text in quotes, made by the caller for this call: the call has its effect at most once, however often it is sent.",
-                    "schema": { "type": "string", "minLength": 3, "maxLength": 257, "pattern": "^\"[ !#-\\[\\]-~]{1,255}\"$" },
-                })
-            }));
-        }
+        parameters.push(self.component("parameters", "IdempotencyKey", || {
+            json!({
+                "name": "Idempotency-Key", "in": "header", "required": false, "example": "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"",
+                "description": "A text in quotes, made by the caller for this call: the call has its effect at most once, however often it is sent.",
+                "schema": { "type": "string", "minLength": 3, "maxLength": 257, "pattern": "^\"[ !#-\\[\\]-~]{1,255}\"$" },
+            })
+        }));
         parameters.extend(self.every_parameters());
         parameters
     }
@@ -261,32 +247,31 @@ impl Builder<'_> {
                 "description": "The caller's id for this call: 1 to 64 letters, digits, `-`, `_` and `.`. Anything else is replaced by a fresh one.",
             })
         })];
-        if self.offered.trace {
-            parameters.push(self.component("parameters", "TraceParent", || {
-                json!({
-                    "name": "traceparent", "in": "header", "required": false, "schema": free_text(),
-                    "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-                    "description": "The trace that this call belongs to (W3C Trace Context). One that is not valid is replaced by a fresh one.",
-                })
-            }));
-            parameters.push(self.component("parameters", "TraceState", || {
-                json!({
-                    "name": "tracestate", "in": "header", "required": false, "schema": free_text(), "example": "congo=t61rcWkgMzE",
-                    "description": "What others on the way note of the trace (W3C Trace Context).",
-                })
-            }));
-        }
+        parameters.push(self.component("parameters", "TraceParent", || {
+            json!({
+                "name": "traceparent", "in": "header", "required": false, "schema": free_text(),
+                "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                "description": "The trace that this call belongs to (W3C Trace Context). One that is not valid is replaced by a fresh one.",
+            })
+        }));
+        parameters.push(self.component("parameters", "TraceState", || {
+            json!({
+                "name": "tracestate", "in": "header", "required": false, "schema": free_text(), "example": "congo=t61rcWkgMzE",
+                "description": "What others on the way note of the trace (W3C Trace Context).",
+            })
+        }));
         parameters
     }
 
     /// The answers of an operation that are none.
     fn successes(&mut self, provider: &Provider, route: &Route, statuses: &[(&str, &str)]) -> Map<String, Value> {
-        let schema = self.answer();
-        let mut names = vec!["X-Request-Id"];
+        let answer = self.answer();
+        let preview = self.preview();
+        let mut names = vec!["X-Request-Id", "Via"];
         if !route.is_look() {
-            names.push("Preference-Applied");
+            names.extend(["Preference-Applied", "Idempotency-Replayed"]);
         }
-        if self.offered.rate_limit {
+        if !(provider.limits.allowances.is_empty() && route.allowances.is_empty()) {
             names.extend(["RateLimit", "RateLimit-Policy"]);
         }
         let headers = self.headers(&names);
@@ -305,6 +290,13 @@ impl Builder<'_> {
                         )
                     })
                     .collect();
+                // Only what acts can be shown in place of being sent.
+                let shown = *status == "200" && !route.is_look();
+                let schema = if shown {
+                    json!({ "oneOf": [answer, preview] })
+                } else {
+                    answer.clone()
+                };
                 let mut content = json!({ "schema": schema });
                 if !examples.is_empty() {
                     content["examples"] = Value::Object(examples);
@@ -317,13 +309,18 @@ impl Builder<'_> {
 
     /// The cases of an action; those of the provider whose actions this one has.
     fn examples(&self, provider: &Provider, route: &Route) -> Vec<Example> {
-        let owner = provider.actions_of.as_deref().unwrap_or(&provider.name);
+        let owner = owner(provider);
         let cases = self.table.examples.all().iter();
         cases
             .filter(|case| case.provider == owner && case.action == route.action)
             .cloned()
             .collect()
     }
+}
+
+/// The provider whose cases speak for this one.
+fn owner(provider: &Provider) -> &str {
+    provider.actions_of.as_deref().unwrap_or(&provider.name)
 }
 
 /// The bodies that cases send with success, each once.
@@ -370,7 +367,7 @@ fn free_text() -> Value {
     json!({ "type": "string", "maxLength": HEADER_BYTES, "pattern": "^[^\\u0000-\\u0008\\u000A-\\u001F\\u007F]*$" })
 }
 
-const DONE: &str = "Done: the vendor confirms the effect, or there was nothing left to do (`already`).";
+const DONE: &str = "Done: the vendor confirms the effect, or there was nothing left to do (`already`). With `validate_only` nothing is sent, and the outcome is `not_done`.";
 const ACCEPTED: &str = "Accepted: the vendor took the request; the effect is under way.";
 const LOOKED: &str = "The task.";
 /// All headers of a request together have no more; a longer one is refused for its size.

@@ -121,7 +121,7 @@ async fn no_header_of_the_caller_goes_on() {
     let stage = Stage::shipped();
     let headers = "authorization: Bearer callers\nx-auth-token: callers\ncookie: a=callers\nx-forwarded-for: 192.0.2.1\n\
         forwarded: for=callers\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nconnection: x-auth-token\n\
-        x-job-uuid: callers\naccept: text/callers\nuser-agent: callers\norigin: https://callers.example\nte: trailers";
+        x-job-uuid: callers\naccept: text/callers, */*\nuser-agent: callers\norigin: https://callers.example\nte: trailers";
     let told = stage.send(request(ZSTACK, headers, full(""))).await;
     assert_eq!(told.status, 200);
     let sent = stage.sent().remove(0);
