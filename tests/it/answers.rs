@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use taskgate::catalog::shapes::CANONICAL;
 use taskgate::model::reason::Reason;
 use taskgate::schema::Schema;
 
@@ -185,39 +186,26 @@ pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include
 /// The answer that shows what would be sent.
 pub(crate) static PREVIEW: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/preview.json")));
 
-/// The answer to a batch, with the others in it.
-static BATCH: LazyLock<Schema> = LazyLock::new(|| {
-    let text = include_str!("../../schemas/canonical/batch.json")
-        .replace(r##""answer.json""##, r##""#/$defs/answer""##)
-        .replace(r##""preview.json""##, r##""#/$defs/preview""##)
-        .replace(r##""problem.json""##, r##""#/$defs/problem""##);
-    let mut batch: Value = serde_json::from_str(&text).unwrap();
-    for (name, text) in [
-        ("answer", include_str!("../../schemas/canonical/answer.json")),
-        ("preview", include_str!("../../schemas/canonical/preview.json")),
-        ("problem", include_str!("../../schemas/canonical/problem.json")),
-    ] {
-        batch["$defs"][name] = serde_json::from_str(&text.replace("#/$defs/", &format!("#/$defs/{name}/$defs/"))).unwrap();
+/// A canonical schema with those that it refers to in it.
+fn whole(name: &str) -> Schema {
+    let mut definitions = Map::new();
+    for (file, text) in CANONICAL {
+        let mut text = text.replace("\"#/$defs/", &format!("\"#/$defs/{file}/$defs/"));
+        for (other, _) in CANONICAL {
+            text = text
+                .replace(&format!("\"{other}#/"), &format!("\"#/$defs/{other}/"))
+                .replace(&format!("\"$ref\": \"{other}\""), &format!("\"$ref\": \"#/$defs/{other}\""));
+        }
+        definitions.insert(file.to_owned(), serde_json::from_str(&text).unwrap());
     }
-    Schema::compile(&batch).unwrap()
-});
+    Schema::compile(&json!({ "$ref": format!("#/$defs/{name}"), "$defs": definitions })).unwrap()
+}
 
-/// The answer that shows what would be sent for many tasks, with the others in it.
-static BATCH_PREVIEW: LazyLock<Schema> = LazyLock::new(|| {
-    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-    let text = include_str!("../../schemas/canonical/batch_preview.json")
-        .replace("preview.json#/", "#/$defs/preview/")
-        .replace("batch.json#/$defs/", "#/$defs/")
-        .replace("batch.json#/", "#/$defs/batch/");
-    let mut schema = parse(&text);
-    let preview = include_str!("../../schemas/canonical/preview.json").replace("#/$defs/", "#/$defs/preview/$defs/");
-    schema["$defs"]["preview"] = parse(&preview);
-    let batch = include_str!("../../schemas/canonical/batch.json").replace(r##""problem.json""##, r##""#/$defs/problem""##);
-    schema["$defs"]["unsuccessful"] = parse(&batch)["$defs"]["unsuccessful"].take();
-    schema["$defs"]["batch"] = json!({ "properties": { "summary": parse(&batch)["properties"]["summary"] } });
-    schema["$defs"]["problem"] = parse(include_str!("../../schemas/canonical/problem.json"));
-    Schema::compile(&schema).unwrap()
-});
+/// The answer to a batch.
+static BATCH: LazyLock<Schema> = LazyLock::new(|| whole("batch.json"));
+
+/// The answer that shows what would be sent for many tasks.
+static BATCH_PREVIEW: LazyLock<Schema> = LazyLock::new(|| whole("batch_preview.json"));
 
 /// The headers that taskgate sends.
 const OURS: [&str; 14] = [
