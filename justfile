@@ -36,9 +36,10 @@ race *args:
 demo *args:
     cargo run --release --locked -- demo {{ args }}
 
-# Rewrite the tables in docs/ that are made of the program's own
+# Rewrite the tables in docs/ that are made of the program's own, and the answers that it gives
 update:
     UPDATE=1 cargo test --locked --test tidy
+    UPDATE=1 cargo test --locked --test it api_doc
 
 # Licences, advisories and refused crates; needs cargo-deny and the network
 deny:

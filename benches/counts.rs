@@ -34,7 +34,9 @@ use taskgate::mapping::reply::ReplyBody;
 use taskgate::mapping::request::BodyTemplate;
 use taskgate::mapping::validate::{validate, validate_taking};
 use taskgate::model::call::TaskCall;
+use taskgate::operation::OperationKeys;
 use taskgate::path;
+use taskgate::route::IDS;
 use taskgate::stack::{self, Gateway, StackLimits};
 use taskgate::telemetry::{log, metrics};
 use tower::ServiceExt as _;
@@ -140,7 +142,9 @@ fn out(counter: &Counter, fed: &Fed) {
     counter.count(&name("validate"), || {
         validate(black_box(&fed.call), &fed.provider, &fed.route, feed::UUID)
     });
-    let bindings = fed.values.bindings();
+    // What takes lists renders one of one.
+    let ids = serde_json::Value::Array(vec![fed.values.id.clone()]);
+    let bindings = fed.values.bindings().with(IDS, &ids);
     counter.count(&name("render"), || fed.route.render(black_box(&fed.values)));
     match &fed.route.request.body {
         BodyTemplate::Json(template) => {
@@ -215,7 +219,10 @@ fn whole(counter: &Counter, fed: &Fed, what: &str) {
         return;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let gateway: Gateway<Full<Bytes>> = stack::build(Arc::clone(&fed.table), &StackLimits::default(), vendor::Vendor::new(fed));
+    let mut limits = StackLimits::default();
+    // As in a process: what is accepted is named.
+    limits.operations.keys = Some(Arc::new(OperationKeys::random().unwrap()));
+    let gateway: Gateway<Full<Bytes>> = stack::build(Arc::clone(&fed.table), &limits, vendor::Vendor::new(fed));
     let serve = |request| runtime.block_on(gateway.clone().oneshot(request)).unwrap();
     let status = serve(vendor::request(fed)).status().as_u16();
     assert_eq!(

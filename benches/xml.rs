@@ -12,7 +12,7 @@ use taskgate::codec::xml::{decode, encode};
 use taskgate::codec::{DEPTH_CEILING, Limits};
 use taskgate::mapping::reply::ReplyBody;
 use taskgate::mapping::request::BodyTemplate;
-use taskgate::route::DEFAULT_MAX_REPLY_BYTES;
+use taskgate::route::{DEFAULT_MAX_REPLY_BYTES, IDS};
 use tokio::time::Instant;
 
 use crate::{attack, feed};
@@ -46,7 +46,9 @@ pub(crate) fn write(c: &mut Criterion) {
     let mut group = c.benchmark_group("xml/write");
     for fed in feed::cases(feed::OK) {
         if let BodyTemplate::Xml(template) = &fed.route.request.body {
-            let bindings = fed.values.bindings();
+            // What takes lists renders one of one.
+            let ids = serde_json::Value::Array(vec![fed.values.id.clone()]);
+            let bindings = fed.values.bindings().with(IDS, &ids);
             if let Ok(Some(tree)) = template.render(&bindings) {
                 group.bench_function(&fed.name, |b| b.iter(|| encode(black_box(&tree))));
             }

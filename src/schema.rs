@@ -5,6 +5,8 @@
 //! **Invariants**: schemas are compiled once, offline, with the linear regex engine; a violation never repeats the value
 //! that it is about.
 
+use std::collections::BTreeSet;
+
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
@@ -109,9 +111,17 @@ pub struct RequestSchema {
     pub document: Value,
     /// Does the schema give values to members that the caller leaves out?
     has_defaults: bool,
+    /// The members that `scope` may have, sorted; none where there is no `scope`.
+    scope: Option<Vec<String>>,
 }
 
 impl RequestSchema {
+    /// The members that `scope` may have, sorted; none where there is no `scope`.
+    #[must_use]
+    pub fn scope(&self) -> Option<&[String]> {
+        self.scope.as_deref()
+    }
+
     /// Compiles the schema and collects its defaults.
     ///
     /// # Errors
@@ -120,6 +130,10 @@ impl RequestSchema {
         Ok(Self {
             schema: Schema::compile(&document)?,
             has_defaults: mentions_default(&document),
+            scope: document
+                .pointer("/properties/scope/properties")
+                .and_then(Value::as_object)
+                .map(|members| members.keys().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
             document,
         })
     }

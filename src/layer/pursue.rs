@@ -156,7 +156,7 @@ where
             let task = self.call.provider.task.as_ref().filter(|_| plan.settles.is_some());
             task.is_some_and(|task| values_for_look(&self.call.values, &task.route.schema).is_ok())
         };
-        if answer.success == Success::Accepted && (job.is_some() || by_task()) {
+        if answer.success == Success::Accepted && self.operations.keys.is_some() && (job.is_some() || by_task()) {
             answer.operation = self.operations.name(&self.call, job, answer.vendor_status);
         }
         answer

@@ -289,12 +289,11 @@ impl Settles {
 /// # Errors
 /// `MAPPING_FAILED` where the action's `scope` does not fit the look's schema; the compiler lets few such routes pass.
 pub fn values_for_look(call: &CallValues, schema: &RequestSchema) -> Result<CallValues, GatewayError> {
-    let known = schema.document.pointer("/properties/scope/properties").and_then(Value::as_object);
     let mut body = Map::new();
-    if let (Some(known), Some(Value::Object(scope))) = (known, call.body.get("scope")) {
+    if let (Some(known), Some(Value::Object(scope))) = (schema.scope(), call.body.get("scope")) {
         let scope: Map<String, Value> = scope
             .iter()
-            .filter(|(name, _)| known.contains_key(*name))
+            .filter(|(name, _)| known.binary_search(name).is_ok())
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         body.insert("scope".to_owned(), Value::Object(scope));

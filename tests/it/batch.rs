@@ -489,3 +489,34 @@ async fn a_key_makes_a_batch_one_at_the_vendor() {
     );
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_batch_with_a_key_is_made_once() {
+    let rig = with_runs(3).await;
+    let target = "/tasks/prime:batchStop";
+    let [first, second, third] = [0, 1, 2].map(|at| PRIME_FIRST_OF_MORE + at);
+    let keyed = |key: &'static str, ids: Value| {
+        let caller = rig.caller.clone();
+        async move { send(&caller, target, &[("idempotency-key", key)], &json!({ "ids": ids })).await }
+    };
+    // One that is known, one that nobody knows as its answer is lost.
+    for (key, run, fault) in [("\"k-1\"", first, None), ("\"k-2\"", second, Some("cut,times=1"))] {
+        if let Some(fault) = fault {
+            rig.simulators.set_fault("prime", fault.parse().unwrap()).unwrap();
+        }
+        let ids = json!([run, 9_000_001]);
+        let told = keyed(key, ids.clone()).await;
+        assert_eq!((told.status, told.header("idempotency-replayed")), (207, None), "{told:?}");
+        let calls = rig.simulators.calls("prime").unwrap();
+        let again = keyed(key, ids).await;
+        assert_eq!((again.status, again.header("idempotency-replayed")), (207, Some("true")));
+        assert_eq!((again.json(), rig.simulators.calls("prime").unwrap()), (told.json(), calls));
+        assert_eq!(rig.simulators.effects("prime", &run.to_string()).unwrap(), 1);
+    }
+    assert_eq!(keyed("\"k-1\"", json!([first, second])).await.word(), "422 IDEMPOTENCY_KEY_REUSED");
+    // What was not valid, or held no task that could be sent, leaves the key free.
+    assert_eq!(keyed("\"k-3\"", json!([])).await.word(), "400 INVALID_REQUEST");
+    assert_eq!(outcomes(&keyed("\"k-3\"", json!(["no id"])).await), ["not_done"]);
+    assert_eq!(outcomes(&keyed("\"k-3\"", json!([third])).await), ["accepted"]);
+    rig.stop().await;
+}

@@ -18,6 +18,7 @@
 //! | `isolation` | one provider in trouble, and what it costs the others | sockets |
 //! | `operations` | accepted actions, asked for by their names at several instances | sockets |
 //! | `cli` | the built program | process |
+//! | `api_doc` | the calls of docs/api.md and docs/batch.md, and their answers | sockets |
 //! | `docs_examples` | what the documents and the help show | files |
 //! | `shown` | batches that are only checked | sockets |
 //! | `simulators` | the vendors' simulators by themselves | sockets |
@@ -29,6 +30,7 @@
 )]
 
 mod answers;
+mod api_doc;
 mod batch;
 mod caller;
 mod cases;

@@ -34,7 +34,7 @@ pub(crate) struct ActArgs {
 
 #[derive(Args, Debug)]
 struct ActOptions {
-    /// Wait until the action has settled [default, where it is given without a time: 60s]
+    /// Wait until the action has settled; beyond a minute by asking for its operation [default, where it is given without a time: 60s]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = parse_duration)]
     wait: Option<Duration>,
     /// A key of your own: the same call with the same key acts once, however often it is sent
@@ -88,8 +88,8 @@ async fn follow(client: &Client, mut said: Said, until: Instant) -> Result<Said,
         };
         let asked = Instant::now();
         let next = client.get(format!("/{operation}"), &[prefer_wait(left)]).await?;
-        // What was accepted stays accepted, whatever a look comes to.
-        if next.document.get("task").is_none() {
+        // What was accepted stays accepted, unless the vendor says what became of it.
+        if next.document.get("task").is_none() && !next.document.get("vendor").is_some_and(Value::is_object) {
             break;
         }
         said = next;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Client, ClientArgs, RequestArgs, Said, exit_code, is_watched, outcome_in, prefer_wait, segment, shown, worst};
 use crate::cli::{CliError, parse_duration};
+use crate::layer::prefer::MAX_WAIT;
 use crate::model::answer::Outcome;
 
 /// What `batch` takes.
@@ -27,8 +28,8 @@ pub(crate) struct BatchArgs {
     /// How many go in one request
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     size: u16,
-    /// Wait until the actions have settled [default, where it is given without a time: 60s]
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = parse_duration)]
+    /// Wait until the actions have settled, a minute at most for each request [default, where it is given without a time: 60s]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = parse_wait)]
     wait: Option<Duration>,
     #[command(flatten)]
     request: RequestArgs,
@@ -81,6 +82,14 @@ pub(crate) async fn run(args: BatchArgs) -> Result<ExitCode, CliError> {
     let document = json!({ "results": results, "summary": summary(&results) });
     shown::many(&document, args.client.output)?;
     Ok(exit_code(worst(&document)))
+}
+
+/// No longer than the gateway waits for a batch: the rest would be cut off in silence.
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        wait if wait <= MAX_WAIT => Ok(wait),
+        _ => Err(format!("expected {} s at most", MAX_WAIT.as_secs())),
+    }
 }
 
 /// A task of the list.
@@ -143,8 +152,7 @@ fn summary(results: &[Value]) -> Value {
 
 fn tally(results: &[Value]) -> String {
     let summary = summary(results);
-    let words = ["done", "accepted", "not_done", "unknown"];
-    let parts = words.iter().filter(|word| summary[**word] != json!(0));
+    let parts = SUMMARY.iter().filter(|word| summary[**word] != json!(0));
     parts
         .map(|word| format!("{} {word}", summary[*word]))
         .collect::<Vec<_>>()
@@ -193,6 +201,9 @@ fn parse_tasks(text: &str, provider: Option<&str>) -> Result<Vec<Listed>, String
         Ok(tasks)
     }
 }
+
+/// The members of a summary, in the order of the API.
+pub(super) const SUMMARY: [&str; 4] = ["done", "accepted", "not_done", "unknown"];
 
 #[cfg(test)]
 mod tests {

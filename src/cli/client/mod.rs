@@ -24,6 +24,7 @@ use crate::config::parse_endpoint;
 use crate::model::answer::Outcome;
 use crate::model::call::UpstreamRequest;
 use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
 use crate::route::{Connection, Credentials, Limits};
 use crate::trust::{self, Trust};
 use crate::upstream::client::UpstreamClient;
@@ -58,7 +59,7 @@ pub(super) struct ClientArgs {
 enum Output {
     /// For people
     Table,
-    /// The documents as they came
+    /// The whole document
     Json,
 }
 
@@ -203,10 +204,15 @@ impl Client {
             headers,
             body,
         };
-        Ok(match self.upstream.send(request, Instant::now() + self.timeout).await {
-            Ok(exchange) => read(exchange.reply.status, &exchange.reply.body),
-            Err(error) => unheard(&error),
-        })
+        match self.upstream.send(request, Instant::now() + self.timeout).await {
+            Ok(exchange) => Ok(read(exchange.reply.status, &exchange.reply.body)),
+            // What --header asks for is nothing that a caller may set; nothing was sent.
+            Err(error) if error.reason == Reason::MappingFailed => {
+                let why = error.internal.unwrap_or_default();
+                Err(CliError::Refused(format!("the request cannot be sent: {why}")))
+            }
+            Err(error) => Ok(unheard(&error)),
+        }
     }
 }
 
@@ -235,7 +241,9 @@ fn unheard(error: &GatewayError) -> Said {
     let outcome = error.reason.facts().outcome;
     let detail = match outcome {
         Outcome::NotDone => "taskgate cannot be reached; nothing was sent",
-        Outcome::Accepted | Outcome::Done | Outcome::Unknown => "taskgate's answer was lost; the action may have happened",
+        Outcome::Accepted | Outcome::Done | Outcome::Unknown => {
+            "taskgate's answer was lost or cannot be read; the action may have happened"
+        }
     };
     let mut document = json!({ "reason": "NO_ANSWER", "detail": detail, "outcome": outcome.as_str() });
     if let (Some(why), Some(members)) = (&error.internal, document.as_object_mut()) {
@@ -312,7 +320,6 @@ const MAX_ANSWER_BYTES: usize = 8 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reason::Reason;
 
     #[test]
     fn answers_are_read_and_strangers_are_not_believed() {

@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
+use super::many::SUMMARY;
 use super::{Output, Said, exit_code};
 use crate::cli::{CliError, print};
 
@@ -64,12 +65,7 @@ pub(super) fn many(batch: &Value, output: Output) -> Result<(), CliError> {
             detail,
         ]);
     }
-    let summary = batch.get("summary").and_then(Value::as_object);
-    let counts: Vec<String> = summary
-        .into_iter()
-        .flatten()
-        .map(|(word, count)| format!("{count} {word}"))
-        .collect();
+    let counts = SUMMARY.map(|word| format!("{} {word}", batch.pointer(&format!("/summary/{word}")).unwrap_or(&Value::Null)));
     print(&format!("{}\n\n{}\n", lines(&table), counts.join(", ")))
 }
 
