@@ -229,7 +229,7 @@ impl Frame {
         let stages = Resolve::new(Arc::clone(&table), Arc::clone(&meters), stages);
         // Single calls and those of a batch go the same way from here.
         let tasks = Tasks::new(stages);
-        let many = Spread::new(Arc::clone(&table), tasks.clone());
+        let many = Spread::new(Arc::clone(&table), Arc::clone(&meters), tasks.clone());
         let preview = Preview::new(Arc::clone(&table), known.prove);
         let stages = Fork::new(operations.clone(), preview, tasks, many);
         // Behind admit, as it needs the whole request; before anything that could act.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/providers`, `/providers/{provider}` | what can be called, and how it was doing when it was last called |
 //! | `/schemas/{provider}/{action}.json` | the canonical request of an action, or of a `look` |
-//! | `/schemas/answer.json` and `batch.json`, `preview.json`, `problem.json` beside it | what every answer and every error looks like |
+//! | `/schemas/answer.json` and `batch.json`, `batch_preview.json`, `preview.json`, `problem.json` beside it | what every answer and every error looks like |
 //! | `/problems`, `/problems/{slug}` | every kind of error, for people and for programs |
 //! | `/openapi.json` | all of it as OpenAPI 3.1 |
 //! | `/docs` | the same to read and to try |
@@ -341,6 +341,7 @@ mod tests {
             "/providers",
             "/schemas/answer.json",
             "/schemas/batch.json",
+            "/schemas/batch_preview.json",
             "/schemas/preview.json",
             "/schemas/problem.json",
             "/docs",

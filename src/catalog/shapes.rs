@@ -8,15 +8,18 @@ use crate::mapping::envelope::MAX_ITEMS;
 pub const ANSWER_SCHEMA: &str = include_str!("../../schemas/canonical/answer.json");
 /// The schema of every answer about many tasks.
 pub const BATCH_SCHEMA: &str = include_str!("../../schemas/canonical/batch.json");
+/// The schema of what is shown in place of being sent for many tasks.
+pub const BATCH_PREVIEW_SCHEMA: &str = include_str!("../../schemas/canonical/batch_preview.json");
 /// The schema of what is shown in place of being sent.
 pub const PREVIEW_SCHEMA: &str = include_str!("../../schemas/canonical/preview.json");
 /// The schema of every problem document.
 pub const PROBLEM_SCHEMA: &str = include_str!("../../schemas/canonical/problem.json");
 
 /// The schemas that all providers share, with the name of their file. They refer to each other by it.
-pub const CANONICAL: [(&str, &str); 4] = [
+pub const CANONICAL: [(&str, &str); 5] = [
     ("answer.json", ANSWER_SCHEMA),
     ("batch.json", BATCH_SCHEMA),
+    ("batch_preview.json", BATCH_PREVIEW_SCHEMA),
     ("preview.json", PREVIEW_SCHEMA),
     ("problem.json", PROBLEM_SCHEMA),
 ];

@@ -3,7 +3,7 @@
 //! **Shape**: [`Keeper::begin`] -> [`Entry`]; a [`Claim`] says `sending` before the first byte goes to a vendor and `settle` with the answer.
 //!
 //! **Invariants**: fails closed: where the store says nothing in time, nothing is sent. What is kept is decided in one place
-//! ([`Disposal::of`]). An answer that could not be recorded is told all the same, as it is true; its record then becomes unknown by
+//! ([`is_said_again`]). An answer that could not be recorded is told all the same, as it is true; its record then becomes unknown by
 //! itself, and never an answer that nobody gave.
 
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl Claim {
     }
 
     /// The call was answered like this. `heard` is whether the vendor may have heard of it: what was about to be sent may provably
-    /// never have left.
+    /// never have left. A call for many tasks was heard of where what came of one of them [is said again](is_said_again).
     pub async fn settle(&self, kept: Kept, heard: bool) -> Settled {
         let Place { keeper, name, ticket } = &self.place;
         let (step, settled) = match Disposal::of(&kept, heard && self.has_sent()) {
@@ -220,15 +220,22 @@ impl Doubt {
 }
 
 impl Disposal {
-    /// Successes and whatever may have acted are said again. A refusal is kept if the vendor heard of the call; where the table of
-    /// reasons says that the same call may be sent again, its key is part of that.
     fn of(kept: &Kept, heard: bool) -> Self {
-        let retryable = kept.reason.is_some_and(|reason| reason.facts().retryable);
-        match kept.outcome {
-            Outcome::Accepted | Outcome::Done | Outcome::Unknown => Self::Keep,
-            Outcome::NotDone if heard && !retryable => Self::Keep,
-            Outcome::NotDone => Self::Release,
+        match is_said_again(kept.outcome, kept.reason, heard) {
+            true => Self::Keep,
+            false => Self::Release,
         }
+    }
+}
+
+/// Is it what a repetition hears? Successes and whatever may have acted are. A refusal is if the vendor heard of the call; where the
+/// table of reasons says that the same call may be sent again, its key is part of that.
+#[must_use]
+pub fn is_said_again(outcome: Outcome, reason: Option<Reason>, heard: bool) -> bool {
+    let retryable = reason.is_some_and(|reason| reason.facts().retryable);
+    match outcome {
+        Outcome::Accepted | Outcome::Done | Outcome::Unknown => true,
+        Outcome::NotDone => heard && !retryable,
     }
 }
 

@@ -30,7 +30,7 @@ mod records;
 mod tests;
 
 pub use fingerprint::{Fingerprint, Name, Scope};
-pub use keeper::{Claim, Doubt, Entry, Keeper, Settled};
+pub use keeper::{Claim, Doubt, Entry, Keeper, Settled, is_said_again};
 pub use key::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, IdempotencyKey, MAX_KEY_CHARS};
 pub use memory::{DEFAULT_RETENTION, Memory, MemoryLimits};
 pub use record::{Begun, Kept, Lapsed, Ticket};

@@ -92,9 +92,7 @@ where
                     Ok(Reply::Spoken(spoken)) => *spoken,
                     Err(failed) => rescue::complain(*failed, &keyed.path, &context.request_id),
                 };
-                // That nothing was done is the vendor's word, or is proven by nothing having left.
-                let heard = spoken.error.as_ref().is_none_or(|error| error.vendor.is_some());
-                let settled = claim.settle(keep(&spoken), heard).await;
+                let settled = claim.settle(keep(&spoken), spoken.heard).await;
                 metrics::key_met(match settled {
                     Settled::Kept => KeyResult::Kept,
                     Settled::Released => KeyResult::Released,
@@ -138,7 +136,11 @@ where
 
     /// What a call that is not made is counted and logged as.
     fn trail(&self, asked: &Asked) -> Trail {
-        let Asked::Task(call) = asked else { return Trail::default() };
+        let call = match asked {
+            Asked::Task(call) => call,
+            Asked::Batch(call) => return self.meters.trail_of_many(call),
+            Asked::Preview(_) | Asked::PreviewMany(_) | Asked::Operation(_) => return Trail::default(),
+        };
         let route = match resolve(&self.table, call.clone()) {
             Ok(routed) => routed.route,
             Err(_) => return Trail::default(),
@@ -192,6 +194,7 @@ fn again(kept: Kept, trail: Trail) -> Reply {
         error: kept.reason.map(|reason| GatewayError::new(reason, "")),
         outcome: kept.outcome,
         vendor: None,
+        heard: false,
         trail,
         headers: vec![(IDEMPOTENCY_REPLAYED, REPLAYED)],
     }))

@@ -331,6 +331,8 @@ pub struct Many {
     pub provider: Option<String>,
     /// `batchStop`.
     pub action: String,
+    /// Is a vendor told which trace it belongs to?
+    pub traced: bool,
 }
 
 /// A call that did not succeed.

@@ -93,7 +93,8 @@ impl<S> Observe<S> {
     fn record(&self, spoken: &Spoken, context: &CallContext, elapsed: Duration) {
         let trail = &spoken.trail;
         // Nobody else knows of a trace that began here and stayed here.
-        let is_known = context.trace.is_callers() || trail.route.as_ref().is_some_and(|route| route.trace);
+        let is_told = trail.route.as_ref().is_some_and(|route| route.trace) || trail.many.as_ref().is_some_and(|many| many.traced);
+        let is_known = context.trace.is_callers() || is_told;
         let meter = trail.meter.as_deref().unwrap_or(&self.nowhere);
         let reason = spoken.error.as_ref().map(|error| error.reason);
         meter.ended(spoken.outcome, reason, elapsed);
@@ -233,6 +234,7 @@ pub fn problem_response(error: &GatewayError, instance: &str, request_id: &str) 
         outcome: error.reason.facts().outcome,
         error: Some(error.clone()),
         vendor: None,
+        heard: false,
         trail: super::Trail::default(),
         headers: Vec::new(),
     };

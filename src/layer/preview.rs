@@ -3,6 +3,8 @@
 //! **Shape**: `POST /tasks/prime/15:stop?validate_only=true` -> 200 with the vendor's request, its secrets masked, and the rules that
 //! would apply; or the error that the call would get before anything is sent.
 //!
+//! Many calls are shown as one answer ([`many`]).
+//!
 //! **Invariants**: nothing is sent, to no vendor and no identity service, and nothing is counted against a limit: no way to a vendor is
 //! known here. What it shows is made by the code that makes the requests that are sent; a secret is a sensitive header and shown as
 //! asterisks, whatever its length.
@@ -17,10 +19,11 @@ use http::{HeaderMap, Method};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::errand::{Act, Errand as _};
+use super::errand::{Act, ActForAll, Errand as _};
 use super::pursue::{look_failed, look_request};
 use super::rescue::Spoken;
 use super::resolve::{configured, resolve};
+use super::together::Fellow;
 use super::{CallContext, CredentialUse, Failed, RoutedCall, Trail, ValidCall, caller_reason};
 use crate::mapping::fault::StatusPattern;
 use crate::mapping::reply::{OutcomeRule, Verdict};
@@ -29,8 +32,11 @@ use crate::mapping::validate::validate_taking;
 use crate::model::answer::Outcome;
 use crate::model::call::{TaskCall, UpstreamRequest};
 use crate::model::error::GatewayError;
+use crate::model::reason::Reason;
 use crate::route::{Allowance, Credentials, Endpoint, Provider, Repeat, Route, RouteTable};
-use crate::telemetry::metrics::RequestMeter;
+use crate::telemetry::metrics::{NONE, RequestMeter};
+
+pub mod many;
 
 /// The headers that credentials add to a request, secrets marked sensitive; what a login would give is made up. Fails where the call
 /// would fail for its credentials or its headers before anything is sent. The last are the caller's headers that are handed on.
@@ -105,17 +111,29 @@ fn text(value: &HeaderValue) -> String {
 pub struct Preview {
     table: Arc<RouteTable>,
     prove: Prove,
-    /// What these calls are counted with, by provider.
-    meters: Arc<HashMap<String, Arc<RequestMeter>>>,
+    /// What these calls are counted with, by provider; none for batches whose tasks name theirs.
+    meters: HashMap<Option<String>, Arc<RequestMeter>>,
+}
+
+/// A call that would be made.
+#[derive(Debug)]
+pub struct Checked {
+    call: ValidCall,
+    /// What is known of it for the log.
+    pub trail: Trail,
 }
 
 impl Preview {
     /// Shows the calls of a table.
     #[must_use]
     pub fn new(table: Arc<RouteTable>, prove: Prove) -> Self {
-        let meter = |name: &String| (name.clone(), Arc::new(RequestMeter::new(name, VALIDATE_ONLY)));
+        let providers = table.providers.keys().cloned().map(Some).chain([None]);
+        let meter = |name: Option<String>| {
+            let meter = RequestMeter::new(name.as_deref().unwrap_or(NONE), VALIDATE_ONLY);
+            (name, Arc::new(meter))
+        };
         Self {
-            meters: Arc::new(table.providers.keys().map(meter).collect()),
+            meters: providers.map(meter).collect(),
             table,
             prove,
         }
@@ -126,6 +144,30 @@ impl Preview {
     /// # Errors
     /// As the call itself, as far as it gets before anything is sent.
     pub fn show(&self, context: &CallContext, call: TaskCall) -> Result<Spoken, Box<Failed>> {
+        let checked = self.check(call)?;
+        match self.document(context, &checked) {
+            Ok(document) => Ok(Spoken {
+                status: 200,
+                document,
+                error: None,
+                outcome: Outcome::NotDone,
+                vendor: None,
+                heard: false,
+                trail: checked.trail,
+                headers: Vec::new(),
+            }),
+            Err(error) => {
+                let trail = checked.trail;
+                Err(Box::new(Failed { error, trail }))
+            }
+        }
+    }
+
+    /// Checks a call, up to the making of its request.
+    ///
+    /// # Errors
+    /// As the call itself.
+    pub fn check(&self, call: TaskCall) -> Result<Checked, Box<Failed>> {
         let mut trail = Trail {
             validated_only: true,
             ..Trail::default()
@@ -134,57 +176,32 @@ impl Preview {
             Ok(routed) => routed,
             Err(error) => return Err(Box::new(Failed { error, trail })),
         };
-        trail.meter = self.meters.get(&routed.provider.name).cloned();
+        trail.meter = self.meters.get(&Some(routed.provider.name.clone())).cloned();
         trail.route = Some(Arc::clone(&routed.route));
         trail.id = Some(routed.call.id.clone());
         trail.caller_reason = caller_reason(&routed.call.body);
-        match self.document(context, routed) {
-            Ok(document) => Ok(Spoken {
-                status: 200,
-                document,
-                error: None,
-                outcome: Outcome::NotDone,
-                vendor: None,
-                trail,
-                headers: Vec::new(),
-            }),
+        match valid(routed) {
+            Ok(call) => Ok(Checked { call, trail }),
             Err(error) => Err(Box::new(Failed { error, trail })),
         }
     }
 
-    fn document(&self, context: &CallContext, RoutedCall { mut call, provider, route }: RoutedCall) -> Result<String, GatewayError> {
-        configured(&provider)?;
-        let uuid = route.reads_call.then(|| Uuid::new_v4().simple().to_string());
-        let mut values = validate_taking(&mut call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
-        if uuid.is_none() {
-            values.call = Fresh::unknown();
-        }
-        let call = ValidCall {
-            id: call.id,
-            values,
-            wait: None,
-            resumed: None,
-            provider,
-            route,
-        };
-        let (provider, route) = (&call.provider, &call.route);
-        if route.pursuit.look_before && route.pursuit.settles.is_some() {
-            // It is sent first, so what keeps it from being sent keeps the call.
-            let task = provider.task.as_ref();
-            look_request(&call, task).map_err(look_failed)?;
-        }
-        let act = Act {
-            call: &call,
-            credentials: CredentialUse::Normal,
-            unseen: provider.task.is_none(),
-        };
-        let passed = &context.credentials.passed;
-        let prove = |credentials: &_, request: &mut _, endpoint: &_| (self.prove)(credentials, request, endpoint, passed);
-        let shown = Shown::of(provider, route, act.render()?, prove)?;
+    /// A batch is counted and logged as one call that was only checked.
+    #[must_use]
+    pub fn trail_of_many(&self, mut trail: Trail) -> Trail {
+        trail.validated_only = true;
+        let provider = trail.many.as_ref().map(|many| &many.provider);
+        trail.meter = provider.and_then(|provider| self.meters.get(provider)).cloned();
+        trail
+    }
+
+    fn document(&self, context: &CallContext, checked: &Checked) -> Result<String, GatewayError> {
+        let shown = self.shown(context, &[checked])?;
+        let ValidCall { id, provider, route, .. } = &checked.call;
         let document = Document {
-            task: format!("tasks/{}/{}", provider.name, call.id),
+            task: checked.name(),
             provider: &provider.name,
-            id: &call.id,
+            id,
             action: &route.action,
             validate_only: true,
             outcome: Outcome::NotDone.as_str(),
@@ -192,8 +209,68 @@ impl Preview {
             rules: Rules::of(provider, route),
             request_id: &context.request_id,
         };
-        Ok(serde_json::to_string(&document).expect("members are texts, numbers and booleans, and names are texts"))
+        Ok(written(&document))
     }
+
+    /// The one request for all these calls, of one route and with the same values but for their ids.
+    fn shown(&self, context: &CallContext, together: &[&Checked]) -> Result<Shown, GatewayError> {
+        let Some((Checked { call, .. }, others)) = together.split_first() else {
+            return Err(GatewayError::new(Reason::MappingFailed, "a request for nobody"));
+        };
+        let (provider, route) = (&call.provider, &call.route);
+        let lead = Act {
+            call,
+            credentials: CredentialUse::Normal,
+            unseen: provider.task.is_none(),
+        };
+        let fellow = |fellow: &&Checked| Fellow {
+            id: fellow.call.id.clone(),
+            values: fellow.call.values.clone(),
+        };
+        let fellows = Vec::from_iter(others.iter().map(fellow));
+        let request = match fellows.as_slice() {
+            [] => lead.render()?,
+            fellows => ActForAll { lead, fellows }.render()?,
+        };
+        let passed = &context.credentials.passed;
+        let prove = |credentials: &_, request: &mut _, endpoint: &_| (self.prove)(credentials, request, endpoint, passed);
+        Shown::of(provider, route, request, prove)
+    }
+}
+
+/// The call as far as it gets before its request is made.
+fn valid(RoutedCall { mut call, provider, route }: RoutedCall) -> Result<ValidCall, GatewayError> {
+    configured(&provider)?;
+    let uuid = route.reads_call.then(|| Uuid::new_v4().simple().to_string());
+    let mut values = validate_taking(&mut call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
+    if uuid.is_none() {
+        values.call = Fresh::unknown();
+    }
+    let call = ValidCall {
+        id: call.id,
+        values,
+        wait: None,
+        resumed: None,
+        provider,
+        route,
+    };
+    if call.route.pursuit.look_before && call.route.pursuit.settles.is_some() {
+        // It is sent first, so what keeps it from being sent keeps the call.
+        let task = call.provider.task.as_ref();
+        look_request(&call, task).map_err(look_failed)?;
+    }
+    Ok(call)
+}
+
+impl Checked {
+    fn name(&self) -> String {
+        format!("tasks/{}/{}", self.call.provider.name, self.call.id)
+    }
+}
+
+/// The text of a part of an answer.
+fn written(part: &impl Serialize) -> String {
+    serde_json::to_string(part).expect("members are texts, numbers and booleans, and names are texts")
 }
 
 impl fmt::Debug for Preview {

@@ -26,6 +26,8 @@ pub struct Spoken {
     pub outcome: Outcome,
     /// The vendor's status and request id, where there is an answer of it.
     pub vendor: Option<(u16, Option<String>)>,
+    /// Has a vendor heard of the call? Where it is for many tasks: is what came of one of them said again under its idempotency key?
+    pub heard: bool,
     /// What was called.
     pub trail: Trail,
     /// Headers of this answer besides those that every answer has.
@@ -87,6 +89,7 @@ pub(crate) fn speak(Completed { answer, trail }: Completed, request_id: &str) ->
         error: None,
         outcome: answer.success.outcome(),
         vendor: Some((answer.vendor_status, answer.vendor_request_id)),
+        heard: true,
         trail,
         headers: Vec::new(),
     }
@@ -101,6 +104,8 @@ pub(crate) fn complain(Failed { error, trail }: Failed, instance: &str, request_
         document: error.to_problem(instance, provider, request_id),
         outcome: facts.outcome,
         vendor: error.vendor.as_ref().map(|vendor| (vendor.status, vendor.request_id.clone())),
+        // That nothing was done is the vendor's word, or is proven by nothing having left.
+        heard: error.vendor.is_some(),
         error: Some(error),
         trail,
         headers: Vec::new(),

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{CallContext, Completed, Failed, RoutedCall, Stage, caller_reason};
-use crate::model::call::TaskCall;
+use super::{CallContext, Completed, Failed, Many, RoutedCall, Stage, Trail, caller_reason};
+use crate::model::call::{BatchCall, TaskCall};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
+use crate::path;
 use crate::route::{Provider, Route, RouteTable};
-use crate::telemetry::metrics::RequestMeter;
+use crate::telemetry::metrics::{NONE, RequestMeter};
 
 /// The stage.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Meters {
     routes: HashMap<usize, Arc<RequestMeter>>,
     /// For questions about accepted actions, by provider.
     operations: HashMap<String, Arc<RequestMeter>>,
+    /// For batches, by provider and action.
+    many: HashMap<(Option<String>, String), Arc<RequestMeter>>,
 }
 
 impl Meters {
@@ -39,9 +42,19 @@ impl Meters {
         let routes = routes.map(|route| (address(route), Arc::new(RequestMeter::new(&route.provider, &route.action))));
         let providers = table.providers.keys();
         let operations = providers.map(|name| (name.clone(), Arc::new(RequestMeter::new(name, OPERATION))));
+        let of_one = table
+            .providers
+            .values()
+            .flat_map(|provider| provider.actions.keys().map(|verb| (Some(provider.name.as_str()), verb)));
+        let of_any = table.verbs.iter().map(|verb| (None, verb));
+        let many = of_one.chain(of_any).map(|(provider, verb)| {
+            let meter = RequestMeter::new(provider.unwrap_or(NONE), &path::verb_for_many(verb));
+            ((provider.map(str::to_owned), verb.clone()), Arc::new(meter))
+        });
         Self {
             routes: routes.collect(),
             operations: operations.collect(),
+            many: many.collect(),
         }
     }
 
@@ -55,6 +68,26 @@ impl Meters {
     #[must_use]
     pub fn of_operations(&self, route: &Route) -> Option<Arc<RequestMeter>> {
         self.operations.get(&route.provider).cloned()
+    }
+
+    /// What a batch is counted and logged as, whatever comes of it.
+    #[must_use]
+    pub fn trail_of_many(&self, batch: &BatchCall) -> Trail {
+        let mut trail = Trail {
+            caller_reason: caller_reason(&batch.body),
+            ..Trail::default()
+        };
+        // Only names of the table get into the log and the metrics as such.
+        let key = (batch.provider.clone(), batch.action.clone());
+        if let Some(meter) = self.many.get(&key) {
+            trail.meter = Some(Arc::clone(meter));
+            trail.many = Some(Many {
+                provider: key.0,
+                action: path::verb_for_many(&key.1),
+                traced: false,
+            });
+        }
+        trail
     }
 }
 

@@ -21,11 +21,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::observe::{log_line, rounded_up};
-use super::preview::Preview;
+use super::preview::{Checked, Preview, many::Many};
 use super::rescue::{MAX_INSTANCE_CHARS, Spoken, complain, panicked, speak};
-use super::resolve::{configured, resolve};
+use super::resolve::{Meters, configured, resolve};
 use super::together::{Circle, Member, Seat};
-use super::{CallContext, CallCredentials, Doubt, Failed, Many, Reply, Stage, Tasks, Trail, caller_reason};
+use super::{CallContext, CallCredentials, Doubt, Failed, Reply, Stage, Tasks, Trail, caller_reason};
+use crate::idempotency::is_said_again;
 use crate::mapping::envelope;
 use crate::mapping::validate::check_body;
 use crate::model::answer::Outcome;
@@ -35,7 +36,7 @@ use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::path;
 use crate::route::{Route, RouteTable};
-use crate::telemetry::metrics::{NONE, RequestMeter, batch_item_ended, schema_drifted};
+use crate::telemetry::metrics::{NONE, batch_item_ended, schema_drifted};
 
 /// The stage.
 #[derive(Debug)]
@@ -46,31 +47,21 @@ pub struct Spread {
     places: HashMap<String, Arc<Semaphore>>,
     /// How many tasks of batches may be under way at all.
     room: Semaphore,
-    /// What batches are counted with, by provider and action.
-    meters: HashMap<(Option<String>, String), Arc<RequestMeter>>,
+    meters: Arc<Meters>,
 }
 
 impl Spread {
-    /// In front of the stages for tasks, which it shares with single calls.
+    /// In front of the stages for tasks, which it shares with single calls; batches are counted by these meters.
     #[must_use]
-    pub fn new(table: Arc<RouteTable>, tasks: Tasks) -> Self {
+    pub fn new(table: Arc<RouteTable>, meters: Arc<Meters>, tasks: Tasks) -> Self {
         let places = table.providers.iter().map(|(name, provider)| {
             let places = (provider.limits.in_flight / 2).clamp(1, MOST_PLACES);
             (name.clone(), Arc::new(Semaphore::new(places)))
         });
-        let of_one = table
-            .providers
-            .values()
-            .flat_map(|provider| provider.actions.keys().map(|verb| (Some(provider.name.as_str()), verb)));
-        let of_any = table.verbs.iter().map(|verb| (None, verb));
-        let meters = of_one.chain(of_any).map(|(provider, verb)| {
-            let meter = RequestMeter::new(provider.unwrap_or(NONE), &path::verb_for_many(verb));
-            ((provider.map(str::to_owned), verb.clone()), Arc::new(meter))
-        });
         Self {
             places: places.collect(),
             room: Semaphore::new(MOST_TASKS),
-            meters: meters.collect(),
+            meters,
             tasks,
             table,
         }
@@ -82,7 +73,7 @@ impl Stage<BatchCall> for Spread {
     type Failed = Box<Failed>;
 
     async fn run(&self, context: &CallContext, batch: BatchCall) -> Result<Reply, Box<Failed>> {
-        let mut trail = self.trail(&batch);
+        let mut trail = self.meters.trail_of_many(&batch);
         let calls = match self.calls(batch) {
             Ok(calls) => calls,
             Err(error) => return Err(Box::new(Failed { error, trail })),
@@ -92,6 +83,9 @@ impl Stage<BatchCall> for Spread {
             let error = GatewayError::new(Reason::Overloaded, detail).with_retry_after(RETRY_AFTER);
             return Err(Box::new(Failed { error, trail }));
         };
+        if let Some(many) = &mut trail.many {
+            many.traced = calls.iter().any(|call| self.route(call).is_some_and(|route| route.trace));
+        }
         let seats = self.seats(&calls);
         let each = calls.into_iter().zip(seats).map(|(call, seat)| {
             let context = self.context(context, &call, seat);
@@ -99,8 +93,10 @@ impl Stage<BatchCall> for Spread {
         });
         let mut summary = Summary::default();
         let mut results = Vec::new();
+        let mut heard = false;
         for told in join_all(Vec::from_iter(each)).await {
             summary.count(told.outcome);
+            heard |= told.heard;
             trail.waited = trail.waited.or(told.waited);
             results.push(told.document);
         }
@@ -110,6 +106,7 @@ impl Stage<BatchCall> for Spread {
             error: None,
             outcome: summary.outcome(),
             vendor: None,
+            heard,
             trail,
             headers: Vec::new(),
         })))
@@ -119,61 +116,72 @@ impl Stage<BatchCall> for Spread {
 /// What is told of one task.
 struct Told {
     outcome: Outcome,
+    /// Would it be said again, were it a call of its own with an idempotency key?
+    heard: bool,
     document: String,
     waited: Option<Duration>,
 }
 
 impl Spread {
-    /// Shows what would be sent for each task, as if each were called alone. Nothing is sent.
+    /// Shows what would be sent: each call is checked as if it were made, and those that would share a request are shown with it.
     ///
     /// # Errors
     /// Those of the batch as a whole.
     pub async fn show(&self, context: &CallContext, batch: BatchCall, preview: &Preview) -> Result<Reply, Box<Failed>> {
-        let mut trail = self.trail(&batch);
-        trail.validated_only = true;
+        let trail = preview.trail_of_many(self.meters.trail_of_many(&batch));
         let calls = match self.calls(batch) {
             Ok(calls) => calls,
             Err(error) => return Err(Box::new(Failed { error, trail })),
         };
-        let (mut summary, mut results, mut status) = (Summary::default(), Vec::new(), 200);
-        for call in calls {
+        let mut checked = Vec::with_capacity(calls.len());
+        for call in &calls {
             // Others have their turn between two of a thousand.
             tokio::task::yield_now().await;
-            let (provider, id, action) = (call.provider.clone(), call.id.clone(), call.action.clone().unwrap_or_default());
-            let shown = path::check_id(&id).map_err(Into::into).and_then(|()| preview.show(context, call));
-            let spoken = shown.unwrap_or_else(|failed| complain(*failed, &instance(&provider, &id, &action), &context.request_id));
-            if spoken.error.is_some() {
-                status = 207;
+            let one = path::check_id(&call.id).map_err(Into::into);
+            checked.push(one.and_then(|()| preview.check(call.clone())));
+        }
+        let mut shown = Many::default();
+        for (most, members) in self.parties(&calls) {
+            let valid = Vec::from_iter(members.into_iter().filter(|at| matches!(checked.get(*at), Some(Ok(_)))));
+            for party in valid.chunks(most) {
+                tokio::task::yield_now().await;
+                let together = Vec::from_iter(party.iter().filter_map(|at| checked.get(*at)?.as_ref().ok()));
+                let Err(error) = shown.request(preview, context, &together) else {
+                    continue;
+                };
+                // Who would be sent together fails together.
+                for at in party {
+                    if let Some(one) = checked.get_mut(*at) {
+                        refuse(one, &error);
+                    }
+                }
             }
+        }
+        let mut summary = Summary::default();
+        for (call, one) in calls.iter().zip(checked) {
+            let failed = match one {
+                Ok(checked) => {
+                    summary.count(Outcome::NotDone);
+                    shown.valid(&checked);
+                    continue;
+                }
+                Err(failed) => *failed,
+            };
+            let action = call.action.as_deref().unwrap_or_default();
+            let spoken = complain(failed, &instance(&call.provider, &call.id, action), &context.request_id);
             summary.count(spoken.outcome);
-            results.push(document(spoken, (&provider, &id, &action), &context.request_id));
+            shown.refused(document(spoken, (&call.provider, &call.id, action), &context.request_id));
         }
         Ok(Reply::Spoken(Box::new(Spoken {
-            status,
-            document: summary.to_document(&results, &context.request_id),
+            status: shown.status(),
+            document: shown.to_document(&summary, &context.request_id),
             error: None,
             outcome: Outcome::NotDone,
             vendor: None,
+            heard: false,
             trail,
             headers: Vec::new(),
         })))
-    }
-
-    fn trail(&self, batch: &BatchCall) -> Trail {
-        let mut trail = Trail {
-            caller_reason: caller_reason(&batch.body),
-            ..Trail::default()
-        };
-        // Only names of the table get into the log and the metrics as such.
-        let key = (batch.provider.clone(), batch.action.clone());
-        if let Some(meter) = self.meters.get(&key) {
-            trail.meter = Some(Arc::clone(meter));
-            trail.many = Some(Many {
-                provider: key.0,
-                action: path::verb_for_many(&key.1),
-            });
-        }
-        trail
     }
 
     /// The calls of a batch that is valid as a whole.
@@ -203,17 +211,10 @@ impl Spread {
         Ok(calls)
     }
 
-    /// A seat for each call that can be sent together with others: of the same route, with the same values but for its id.
+    /// A seat for each call that can be sent together with others.
     fn seats(&self, calls: &[TaskCall]) -> Vec<Option<Seat>> {
-        let mut groups: HashMap<(&str, String), (usize, Vec<usize>)> = HashMap::new();
-        for (at, call) in calls.iter().enumerate() {
-            if let Some(most) = self.route(call).and_then(|route| route.batch) {
-                let key = (call.provider.as_str(), said(&call.body));
-                groups.entry(key).or_insert((most, Vec::new())).1.push(at);
-            }
-        }
         let mut seats: Vec<Option<Seat>> = calls.iter().map(|_| None).collect();
-        for (most, members) in groups.into_values().filter(|(_, members)| members.len() > 1) {
+        for (most, members) in self.parties(calls).into_iter().filter(|(_, members)| members.len() > 1) {
             for (at, seat) in members.iter().zip(Circle::seats(members.len(), most)) {
                 if let Some(place) = seats.get_mut(*at) {
                     *place = Some(seat);
@@ -221,6 +222,25 @@ impl Spread {
             }
         }
         seats
+    }
+
+    /// The places of the calls that can be sent together, those of the same route with the same values but for their ids, and how many
+    /// of them one request carries; in the order of the first of each.
+    fn parties(&self, calls: &[TaskCall]) -> Vec<(usize, Vec<usize>)> {
+        let mut parties: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut known: HashMap<(&str, String), usize> = HashMap::new();
+        for (at, call) in calls.iter().enumerate() {
+            let next = parties.len();
+            let (most, party) = match self.route(call).and_then(|route| route.batch) {
+                Some(most) => (most, *known.entry((call.provider.as_str(), said(&call.body))).or_insert(next)),
+                None => (1, next),
+            };
+            match parties.get_mut(party) {
+                Some((_, members)) => members.push(at),
+                None => parties.push((most, vec![at])),
+            }
+        }
+        parties
     }
 
     fn route(&self, call: &TaskCall) -> Option<&Arc<Route>> {
@@ -250,7 +270,8 @@ impl Spread {
     async fn one(&self, context: CallContext, call: TaskCall) -> Told {
         let begun = Instant::now();
         let request_id = Arc::clone(&context.request_id);
-        let ids = context.trace.is_callers().then(|| context.trace.ids());
+        let is_told = self.route(&call).is_some_and(|route| route.trace);
+        let ids = (context.trace.is_callers() || is_told).then(|| context.trace.ids());
         let (provider, id, action) = (call.provider.clone(), call.id.clone(), call.action.clone().unwrap_or_default());
         let place = instance(&provider, &id, &action);
         let known = Trail {
@@ -289,9 +310,21 @@ impl Spread {
         log_line(&spoken, &request_id, ids, begun.elapsed());
         Told {
             outcome: spoken.outcome,
+            heard: is_said_again(spoken.outcome, reason, spoken.heard),
             waited: spoken.trail.waited,
             document: document(spoken, (&provider, &id, &action), &request_id),
         }
+    }
+}
+
+/// A call that cannot be shown, as it could not be sent.
+fn refuse(one: &mut Result<Checked, Box<Failed>>, error: &GatewayError) {
+    if let Ok(checked) = one {
+        let trail = std::mem::take(&mut checked.trail);
+        *one = Err(Box::new(Failed {
+            error: error.clone(),
+            trail,
+        }));
     }
 }
 

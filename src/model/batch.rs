@@ -88,7 +88,18 @@ impl Summary {
             }
             out.push_str(result);
         }
-        out.push_str("],\"summary\":{");
+        out.push_str("],\"summary\":");
+        out.push_str(&self.counts());
+        out.push_str(",\"request_id\":");
+        json_text::text(&mut out, request_id);
+        out.push('}');
+        out
+    }
+
+    /// `{"done":0,"accepted":1,"not_done":1,"unknown":0}`.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        let mut out = String::from("{");
         for (at, (name, count)) in [
             ("done", self.done),
             ("accepted", self.accepted),
@@ -103,8 +114,6 @@ impl Summary {
             out.push_str("\":");
             json_text::number(&mut out, count);
         }
-        out.push_str("},\"request_id\":");
-        json_text::text(&mut out, request_id);
         out.push('}');
         out
     }

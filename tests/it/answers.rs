@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use taskgate::catalog::shapes::CANONICAL;
 use taskgate::model::reason::Reason;
 use taskgate::schema::Schema;
 
@@ -73,11 +74,14 @@ impl Told {
         let document = self.json();
         let is_error = self.status >= 400;
         let is_preview = document.get("validate_only").is_some();
-        let (media_type, schema) = if is_preview {
+        let is_of_many = document.get("results").is_some();
+        let (media_type, schema) = if is_preview && is_of_many {
+            ("application/json", &*BATCH_PREVIEW)
+        } else if is_preview {
             ("application/json", &*PREVIEW)
         } else if is_error {
             ("application/problem+json", &*PROBLEM)
-        } else if document.get("results").is_some() {
+        } else if is_of_many {
             ("application/json", &*BATCH)
         } else {
             ("application/json", &*ANSWER)
@@ -96,6 +100,8 @@ impl Told {
             assert_eq!(facts.status, self.status, "{document}");
             assert_eq!(document["outcome"], facts.outcome.as_str(), "{document}");
             assert_eq!(document["retryable"], facts.retryable, "{document}");
+        } else if is_preview && is_of_many {
+            self.check_shown(&document);
         } else if is_preview {
             assert_eq!((self.status, &document["outcome"]), (200, &Value::from("not_done")), "{document}");
         } else if let Some(results) = document["results"].as_array() {
@@ -109,12 +115,29 @@ impl Told {
 }
 
 impl Told {
+    /// What would be sent agrees with what is said of each task.
+    #[track_caller]
+    fn check_shown(&self, document: &Value) {
+        let results = document["results"].as_array().unwrap();
+        let fails = results.iter().any(|result| result.get("error").is_some());
+        assert_eq!(self.status, if fails { 207 } else { 200 }, "{document}");
+        let valid = results.iter().filter(|result| result.get("error").is_none());
+        let mut valid: Vec<&str> = valid.map(|result| result["task"].as_str().unwrap()).collect();
+        let requests = document["vendor_requests"].as_array().unwrap().iter();
+        let mut sent: Vec<&str> = requests
+            .flat_map(|request| request["tasks"].as_array().unwrap())
+            .map(|task| task.as_str().unwrap())
+            .collect();
+        valid.sort_unstable();
+        sent.sort_unstable();
+        assert_eq!(valid, sent, "each is sent once: {document}");
+        check_entries(document, results);
+    }
+
     /// The results of a batch agree with its summary, its status and themselves.
     #[track_caller]
     fn check_results(&self, document: &Value, results: &[Value]) {
         let count = |outcome: &str| results.iter().filter(|result| result["outcome"] == outcome).count();
-        let summary = ["done", "accepted", "not_done", "unknown"].map(|outcome| (outcome.to_owned(), Value::from(count(outcome))));
-        assert_eq!(document["summary"], Value::Object(summary.into_iter().collect()), "{document}");
         let status = if count("done") == results.len() {
             200
         } else if count("done") + count("accepted") == results.len() {
@@ -123,19 +146,30 @@ impl Told {
             207
         };
         assert_eq!(self.status, status, "{document}");
+        check_entries(document, results);
         for result in results {
             assert_eq!(result["request_id"], document["request_id"], "{document}");
-            let name = format!("tasks/{}/{}", result["provider"].as_str().unwrap(), result["id"].as_str().unwrap());
-            assert_eq!(result["task"], name, "{document}");
-            let Some(error) = result.get("error") else { continue };
-            let facts = Reason::parse(error["reason"].as_str().unwrap()).unwrap().facts();
-            assert_eq!(
-                (&error["status"], &error["outcome"]),
-                (&facts.status.into(), &result["outcome"]),
-                "{document}"
-            );
-            assert_eq!(error["request_id"], document["request_id"], "{document}");
         }
+    }
+}
+
+/// What stands in the answer about many tasks agrees with its summary and with itself.
+#[track_caller]
+fn check_entries(document: &Value, results: &[Value]) {
+    let count = |outcome: &str| results.iter().filter(|result| result["outcome"] == outcome).count();
+    let summary = ["done", "accepted", "not_done", "unknown"].map(|outcome| (outcome.to_owned(), Value::from(count(outcome))));
+    assert_eq!(document["summary"], Value::Object(summary.into_iter().collect()), "{document}");
+    for result in results {
+        let name = format!("tasks/{}/{}", result["provider"].as_str().unwrap(), result["id"].as_str().unwrap());
+        assert_eq!(result["task"], name, "{document}");
+        let Some(error) = result.get("error") else { continue };
+        let facts = Reason::parse(error["reason"].as_str().unwrap()).unwrap().facts();
+        assert_eq!(
+            (&error["status"], &error["outcome"]),
+            (&facts.status.into(), &result["outcome"]),
+            "{document}"
+        );
+        assert_eq!(error["request_id"], document["request_id"], "{document}");
     }
 }
 
@@ -152,22 +186,26 @@ pub(crate) static PROBLEM: LazyLock<Schema> = LazyLock::new(|| canonical(include
 /// The answer that shows what would be sent.
 pub(crate) static PREVIEW: LazyLock<Schema> = LazyLock::new(|| canonical(include_str!("../../schemas/canonical/preview.json")));
 
-/// The answer to a batch, with the others in it.
-static BATCH: LazyLock<Schema> = LazyLock::new(|| {
-    let text = include_str!("../../schemas/canonical/batch.json")
-        .replace(r##""answer.json""##, r##""#/$defs/answer""##)
-        .replace(r##""preview.json""##, r##""#/$defs/preview""##)
-        .replace(r##""problem.json""##, r##""#/$defs/problem""##);
-    let mut batch: Value = serde_json::from_str(&text).unwrap();
-    for (name, text) in [
-        ("answer", include_str!("../../schemas/canonical/answer.json")),
-        ("preview", include_str!("../../schemas/canonical/preview.json")),
-        ("problem", include_str!("../../schemas/canonical/problem.json")),
-    ] {
-        batch["$defs"][name] = serde_json::from_str(&text.replace("#/$defs/", &format!("#/$defs/{name}/$defs/"))).unwrap();
+/// A canonical schema with those that it refers to in it.
+fn whole(name: &str) -> Schema {
+    let mut definitions = Map::new();
+    for (file, text) in CANONICAL {
+        let mut text = text.replace("\"#/$defs/", &format!("\"#/$defs/{file}/$defs/"));
+        for (other, _) in CANONICAL {
+            text = text
+                .replace(&format!("\"{other}#/"), &format!("\"#/$defs/{other}/"))
+                .replace(&format!("\"$ref\": \"{other}\""), &format!("\"$ref\": \"#/$defs/{other}\""));
+        }
+        definitions.insert(file.to_owned(), serde_json::from_str(&text).unwrap());
     }
-    Schema::compile(&batch).unwrap()
-});
+    Schema::compile(&json!({ "$ref": format!("#/$defs/{name}"), "$defs": definitions })).unwrap()
+}
+
+/// The answer to a batch.
+static BATCH: LazyLock<Schema> = LazyLock::new(|| whole("batch.json"));
+
+/// The answer that shows what would be sent for many tasks.
+static BATCH_PREVIEW: LazyLock<Schema> = LazyLock::new(|| whole("batch_preview.json"));
 
 /// The headers that taskgate sends.
 const OURS: [&str; 14] = [

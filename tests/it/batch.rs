@@ -1,10 +1,13 @@
 //! Batches over real sockets: how many requests the vendors get, and that every task is answered in its place.
 
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
 use http::Method;
 use serde_json::{Value, json};
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped;
-use taskgate::simulate::{CFW_FIREWALL, CFW_TASK, DBSS_INSTANCE, PRIME_FIRST_OF_MORE, SimulatorOptions, ZSTACK_TASK};
+use taskgate::simulate::{CFW_FIREWALL, CFW_TASK, DBSS_INSTANCE, PRIME_FIRST_OF_MORE, Phase, SimulatorOptions, ZSTACK_TASK};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -294,6 +297,196 @@ async fn a_caller_who_leaves_does_not_undo_a_batch() {
     for id in ids {
         assert_eq!(rig.simulators.effects("prime", &id.to_string()).unwrap(), 1);
     }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_a_post() {
+    let rig = Rig::shipped().await;
+    for target in ["/tasks/prime:batchStop", "/tasks:batchStop", "/tasks/nobody:batchHalt"] {
+        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let told = rig.caller.send(method, target, &[], "").await;
+            assert_eq!((told.status, told.header("allow")), (405, Some("POST")), "{method} {target}");
+            match method {
+                "HEAD" => assert!(told.body.is_empty()),
+                _ => assert_eq!(told.word(), "405 METHOD_NOT_ALLOWED"),
+            }
+        }
+    }
+    assert_eq!(rig.simulators.calls("prime").unwrap(), 0);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_thousand_tasks_are_taken_and_one_more_is_not() {
+    let rig = with_runs(1000).await;
+    let ids = |count: i64| (0..count).map(|at| PRIME_FIRST_OF_MORE + at);
+    let of_one = json!({ "ids": ids(1001).collect::<Vec<_>>() });
+    let any = |count| json!({ "requests": ids(count).map(|id| json!({ "task": format!("tasks/prime/{id}") })).collect::<Vec<_>>() });
+    for (target, body, pointer) in [
+        ("/tasks/prime:batchStop", of_one, "/ids"),
+        ("/tasks:batchStop", any(1001), "/requests"),
+    ] {
+        let told = send(&rig.caller, target, &[], &body).await;
+        assert_eq!(
+            (told.word().as_str(), told.text("/errors/0/pointer").as_str()),
+            ("400 INVALID_REQUEST", pointer)
+        );
+    }
+    assert_eq!(rig.simulators.calls("prime").unwrap(), 0);
+    let told = send(&rig.caller, "/tasks:batchStop", &[], &any(1000)).await;
+    assert_eq!((told.status, stops_and_looks(&rig)), (202, (vec![100; 10], 0)));
+    for id in ids(1000) {
+        assert_eq!(rig.simulators.effects("prime", &id.to_string()).unwrap(), 1);
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_in_another_spelling_is_another_name_and_never_sent_twice() {
+    let rig = Rig::shipped().await;
+    // A name is plain text: what stands for `1` in a path is no `1` here, and no run of this vendor.
+    let tasks = [
+        "prime/15",
+        "prime/%31%35",
+        "prime/015",
+        "prime/+15",
+        "prime/15.0",
+        "prime/１５",
+        "Prime/15",
+        "prime/25",
+    ];
+    let requests: Vec<Value> = tasks.iter().map(|task| json!({ "task": format!("tasks/{task}") })).collect();
+    let told = send(&rig.caller, "/tasks:batchStop", &[], &json!({ "requests": requests })).await;
+    let document = told.json();
+    let of = |result: &Value| {
+        result
+            .pointer("/error/reason")
+            .unwrap_or(&result["outcome"])
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let words: Vec<String> = document["results"].as_array().unwrap().iter().map(of).collect();
+    let no_run = "INVALID_TASK_ID";
+    assert_eq!(
+        words,
+        ["accepted", no_run, no_run, no_run, no_run, no_run, "UNKNOWN_PROVIDER", "accepted"]
+    );
+    assert_eq!(document["results"][1]["task"], "tasks/prime/%31%35", "as the caller wrote it");
+    assert_eq!(document["results"][1]["error"]["instance"], "/tasks/prime/%2531%2535:stop");
+    assert_eq!(stops_and_looks(&rig), (vec![2], 0));
+    assert_eq!(rig.simulators.effects("prime", "15").unwrap(), 1);
+    // One spelling twice is the task twice, and so are a number and its digits.
+    for body in [
+        json!({ "requests": [{ "task": "tasks/prime/15" }, { "task": "tasks/prime/15" }] }),
+        json!({ "requests": [{ "task": "tasks/prime/15" }, { "task": "tasks/prime/15", "scope": {} }] }),
+    ] {
+        let told = send(&rig.caller, "/tasks:batchStop", &[], &body).await;
+        assert_eq!(
+            (told.word().as_str(), told.text("/errors/0/pointer").as_str()),
+            ("400 INVALID_REQUEST", "/requests/1/task")
+        );
+    }
+    let told = send(&rig.caller, "/tasks/prime:batchStop", &[], &json!({ "ids": ["15", 15] })).await;
+    assert_eq!((told.status, stops_and_looks(&rig).0.len()), (400, 1));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_about_many_is_packed_for_those_who_ask() {
+    let rig = with_runs(20).await;
+    let ids: Vec<i64> = (0..20).map(|at| PRIME_FIRST_OF_MORE + at).collect();
+    let target = "/tasks/prime:batchStop";
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept-encoding", "gzip"),
+        ("x-request-id", "packed-1"),
+    ];
+    let packed = rig.caller.send("POST", target, &headers, &json!({ "ids": ids }).to_string()).await;
+    assert_eq!(
+        (packed.status, packed.header("content-encoding"), packed.header("vary")),
+        (202, Some("gzip"), Some("accept-encoding"))
+    );
+    let mut body = Vec::new();
+    GzDecoder::new(&*packed.body).read_to_end(&mut body).unwrap();
+    assert!(packed.body.len() * 2 < body.len(), "{} {}", packed.body.len(), body.len());
+    let told = Told {
+        body: body.into(),
+        ..packed
+    };
+    told.check(Seen::OnTheWire);
+    assert_eq!(outcomes(&told), ["accepted"; 20]);
+    // Decided from the head, before anything is sent.
+    let before = rig.simulators.calls("prime").unwrap();
+    for refused in [("accept", "text/html"), ("accept-encoding", "identity;q=0")] {
+        let told = send(&rig.caller, target, &[refused], &json!({ "ids": [15] })).await;
+        assert_eq!(told.word(), "406 NOT_ACCEPTABLE");
+    }
+    assert_eq!(rig.simulators.calls("prime").unwrap(), before);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_preferred_of_a_batch_is_said_where_it_was_followed() {
+    let rig = Rig::shipped().await;
+    let target = "/tasks/prime:batchStop";
+    for (prefer, ids, status, applied) in [
+        ("respond-async", json!([15]), 202, Some("respond-async")),
+        // One did not succeed: this is no 202.
+        ("respond-async", json!([15, 99]), 207, None),
+        ("respond-async, wait=20", json!([25]), 200, Some("wait=20")),
+        ("wait=0", json!([25]), 200, Some("wait=0")),
+        ("return=minimal, wait=x", json!([25]), 200, None),
+    ] {
+        let told = send(&rig.caller, target, &[("prefer", prefer)], &json!({ "ids": ids })).await;
+        assert_eq!(
+            (told.status, told.header("preference-applied")),
+            (status, applied),
+            "{prefer} {ids}"
+        );
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn each_accepted_task_of_a_batch_can_be_asked_for() {
+    let rig = Rig::shipped().await;
+    let told = send(&rig.caller, "/tasks/prime:batchStop", &[], &json!({ "ids": [15, 99, 25] })).await;
+    assert_eq!(told.status, 207);
+    let names = [0, 1, 2].map(|at| told.text(&format!("/results/{at}/operation")));
+    assert_eq!((names[1].as_str(), names[0] == names[2]), ("null", false));
+    for (name, id) in [(&names[0], "15"), (&names[2], "25")] {
+        assert!(rig.simulators.place("prime", id, Phase::Settled).unwrap());
+        let found = rig.caller.get(&format!("/{name}")).await;
+        found.check(Seen::OnTheWire);
+        assert_eq!((found.word().as_str(), found.text("/id").as_str()), ("200 done", id));
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_makes_a_batch_one_at_the_vendor() {
+    let rig = with_runs(150).await;
+    let ids: Vec<i64> = (0..150).map(|at| PRIME_FIRST_OF_MORE + at).collect();
+    let keyed = [("idempotency-key", "\"INC-4711\"")];
+    let body = json!({ "ids": ids });
+    let first = send(&rig.caller, "/tasks/prime:batchStop", &keyed, &body).await;
+    let again = send(&rig.caller, "/tasks/prime:batchStop", &keyed, &body).await;
+    assert_eq!((first.status, again.status, &again.body), (202, 202, &first.body));
+    assert_eq!(
+        (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+        (None, Some("true"))
+    );
+    assert_eq!(stops_and_looks(&rig), (vec![100, 50], 0));
+    for id in ids {
+        assert_eq!(rig.simulators.effects("prime", &id.to_string()).unwrap(), 1);
+    }
+    let other = send(&rig.caller, "/tasks/prime:batchStop", &keyed, &json!({ "ids": [15] })).await;
+    assert_eq!(
+        (other.word().as_str(), stops_and_looks(&rig).0.len()),
+        ("422 IDEMPOTENCY_KEY_REUSED", 2)
+    );
     rig.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use taskgate::config::environment::Environment;
-use taskgate::simulate::{HSS_TASK, SimulatorOptions, Simulators};
+use taskgate::simulate::{HSS_TASK, SimulatorOptions, Simulators, ZSTACK_TASK};
 
 use super::answers::{Seen, Told};
 use super::caller::Caller;
@@ -282,5 +282,135 @@ async fn callers_are_told_what_is_left_of_a_limit() {
     // No limit of a rate there.
     let told = rig.caller.act("prime/15:stop", "").await;
     assert_eq!((told.header("ratelimit"), told.header("ratelimit-policy")), (None, None));
+    rig.stop().await;
+}
+
+/// The headers of traces in each request that a vendor got.
+fn traces(simulators: &Simulators, vendor: &str) -> Vec<(Option<String>, Option<String>)> {
+    let seen = simulators.seen(vendor).unwrap();
+    let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+    let of_one = |headers: &http::HeaderMap| (headers.get("traceparent").map(text), headers.get("tracestate").map(text));
+    seen.iter().map(|seen| of_one(&seen.headers)).collect()
+}
+
+/// The shipped routes, and `prime` is told of traces.
+async fn traced() -> Rig {
+    let title = "    title: Cisco Prime Infrastructure job run instances\n";
+    let told_of = format!("{title}    trace: true\n");
+    Rig::start(
+        SimulatorOptions::default(),
+        &rig::shipped_with(&[(title, &told_of)]),
+        Environment::default(),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_traceparent_goes_on_or_is_begun_anew_by_one_table() {
+    const STATE: &str = "a=1,b=2";
+    let rig = traced().await;
+    let with = |from: &str, to: &str| PARENT.replace(from, to);
+    // What the caller sends, the flags that go on with its trace, and whether its state does.
+    for (parents, states, goes_on) in [
+        (vec![PARENT.to_owned()], vec!["a=1 , b=2"], Some(("01", Some(STATE)))),
+        (vec![PARENT.to_owned()], vec!["a=1", "b=2"], Some(("01", Some(STATE)))),
+        (vec![PARENT.to_owned()], vec!["a=1,", ",b=2"], Some(("01", Some(STATE)))),
+        (vec![PARENT.to_owned()], vec![], Some(("01", None))),
+        (vec![PARENT.to_owned()], vec!["a=1,a=2"], Some(("01", None))),
+        (vec![PARENT.to_owned()], vec!["a=1,B=2"], Some(("01", None))),
+        (vec![PARENT.to_owned()], vec!["a"], Some(("01", None))),
+        (vec![with("-01", "-00")], vec![STATE], Some(("00", Some(STATE)))),
+        (vec![with("-01", "-03")], vec![STATE], Some(("03", Some(STATE)))),
+        // Flags that nobody knows are not ours to set.
+        (vec![with("-01", "-ff")], vec![STATE], Some(("03", Some(STATE)))),
+        // A version to come, as far as this one goes.
+        (vec![PARENT.replacen("00", "01", 1)], vec![STATE], Some(("01", Some(STATE)))),
+        (
+            vec![format!("{}-more", PARENT.replacen("00", "cc", 1))],
+            vec![STATE],
+            Some(("01", Some(STATE))),
+        ),
+        (vec![PARENT.replacen("00", "ff", 1)], vec![STATE], None),
+        (vec![format!("{PARENT}-more")], vec![STATE], None),
+        (vec![format!("{}more", PARENT.replacen("00", "cc", 1))], vec![STATE], None),
+        (vec![PARENT.to_uppercase()], vec![STATE], None),
+        (vec![with("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32))], vec![STATE], None),
+        (vec![with("b7ad6b7169203331", &"0".repeat(16))], vec![STATE], None),
+        (vec![with("b7ad6b7169203331", "b7ad6b716920333")], vec![STATE], None),
+        (vec![with("-01", "-1")], vec![STATE], None),
+        (vec![with("-01", "")], vec![STATE], None),
+        (vec![with("-", "_")], vec![STATE], None),
+        (vec![with("0af7", "0ag7")], vec![STATE], None),
+        (vec![PARENT.to_owned(), PARENT.to_owned()], vec![STATE], None),
+        (vec![format!("{PARENT}, {PARENT}")], vec![STATE], None),
+        (vec![String::new()], vec![STATE], None),
+        (vec![], vec![STATE], None),
+    ] {
+        let parents = parents.iter().map(|parent| ("traceparent", parent.as_str()));
+        let headers: Vec<(&str, &str)> = parents.chain(states.iter().map(|state| ("tracestate", *state))).collect();
+        let told = rig.caller.send("GET", "/tasks/prime/15", &headers, "").await;
+        told.check(Seen::OnTheWire);
+        assert_eq!((told.word().as_str(), told.header("traceparent")), ("200 done", None));
+        let (parent, state) = traces(&rig.simulators, "prime").pop().unwrap();
+        let parent = parent.unwrap();
+        let [version, id, span, flags] = parent.split('-').collect::<Vec<_>>()[..] else {
+            panic!("{parent}")
+        };
+        let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        assert!(version == "00" && is_hex(id, 32) && is_hex(span, 16), "{parent}");
+        assert!(
+            id.bytes().any(|b| b != b'0') && span.bytes().any(|b| b != b'0') && span != "b7ad6b7169203331",
+            "{parent}"
+        );
+        let is_callers = id == "0af7651916cd43dd8448eb211c80319c";
+        match goes_on {
+            Some((expected, going)) => assert_eq!((is_callers, flags, state.as_deref()), (true, expected, going), "{headers:?}"),
+            // Nobody has recorded a trace that begins here; its id is chance.
+            None => assert_eq!((is_callers, flags, state), (false, "02", None), "{headers:?}"),
+        }
+    }
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_one_span_of_the_callers_trace() {
+    let rig = traced().await;
+    let requests = json!({ "requests": [
+        { "task": "tasks/prime/15" },
+        { "task": "tasks/prime/25" },
+        { "task": format!("tasks/zstack/{ZSTACK_TASK}") },
+        // Not shared with the others, and not found: looked at afterwards.
+        { "task": "tasks/prime/99", "parameters": {} },
+    ] })
+    .to_string();
+    let headers = [
+        ("content-type", "application/json"),
+        ("prefer", "wait=20"),
+        ("traceparent", PARENT),
+        ("tracestate", "a=1"),
+    ];
+    let told = rig.caller.send("POST", "/tasks:batchStop", &headers, &requests).await;
+    told.check(Seen::OnTheWire);
+    assert_eq!((told.status, told.header("traceparent")), (207, None), "{told:?}");
+    let seen = traces(&rig.simulators, "prime");
+    assert!(
+        seen.len() > 3,
+        "stops, a look at the one that failed, and looks while waiting: {seen:?}"
+    );
+    let parent = seen[0].0.clone().unwrap();
+    assert!(
+        parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && parent.ends_with("-01") && parent != PARENT,
+        "{parent}"
+    );
+    assert!(
+        seen.iter().all(|one| *one == (Some(parent.clone()), Some("a=1".to_owned()))),
+        "{seen:?}"
+    );
+    assert!(traces(&rig.simulators, "zstack").iter().all(|one| *one == (None, None)));
+    // Another batch is another span.
+    let headers = [("content-type", "application/json"), ("traceparent", PARENT)];
+    rig.caller.send("POST", "/tasks/prime:batchStop", &headers, "{\"ids\":[15]}").await;
+    let (other, state) = traces(&rig.simulators, "prime").pop().unwrap();
+    assert!(other.is_some_and(|other| other != parent && other.starts_with(&parent[..36])) && state.is_none());
     rig.stop().await;
 }

@@ -20,6 +20,7 @@
 //! | `cli` | the built program | process |
 //! | `api_doc` | the calls of docs/api.md and docs/batch.md, and their answers | sockets |
 //! | `docs_examples` | what the documents and the help show | files |
+//! | `shown` | batches that are only checked | sockets |
 //! | `simulators` | the vendors' simulators by themselves | sockets |
 
 #![expect(
@@ -50,6 +51,7 @@ mod program;
 mod reload;
 mod rig;
 mod schemes_by_route;
+mod shown;
 mod siblings;
 mod simulators;
 mod sixth;

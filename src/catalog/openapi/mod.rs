@@ -110,9 +110,15 @@ impl Builder<'_> {
     /// The schema of every answer about many tasks.
     fn batch_answer(&mut self) -> Value {
         self.answer();
-        self.preview();
         self.problem();
         self.schema("Batch", || parsed(shapes::BATCH_SCHEMA))
+    }
+
+    /// The schema of what is shown in place of being sent for many tasks.
+    fn batch_preview(&mut self) -> Value {
+        self.batch_answer();
+        self.preview();
+        self.schema("BatchPreview", || parsed(shapes::BATCH_PREVIEW_SCHEMA))
     }
 
     fn finish(self) -> Value {
@@ -156,6 +162,8 @@ fn published(schema: &mut Value, owner: &str) {
             if let Some(Value::String(reference)) = members.get_mut("$ref") {
                 if let Some(definition) = reference.strip_prefix("#/$defs/") {
                     *reference = format!("#/components/schemas/{owner}{}", pascal(definition));
+                } else if let Some((file, definition)) = reference.split_once(".json#/$defs/") {
+                    *reference = format!("#/components/schemas/{}{}", pascal(file), pascal(definition));
                 } else if let Some(file) = reference.strip_suffix(".json") {
                     *reference = format!("#/components/schemas/{}", pascal(file));
                 }

@@ -128,16 +128,24 @@ impl Builder<'_> {
     }
 
     fn batch_operation(&mut self, path: &str, id: &str, tag: &str, title: &str, (schema, example): (&Value, Option<Value>)) {
-        let answer = self.batch_answer();
+        let (answer, preview) = (self.batch_answer(), self.batch_preview());
         let headers = self.headers(&["X-Request-Id", "Preference-Applied", "Idempotency-Replayed"]);
         let mut responses = self.problems(Kind::Batch);
         for (status, description) in [
-            ("200", "All are done; or each is shown in place of being sent (`validate_only`)."),
+            ("200", "All are done; or all would be sent (`validate_only`)."),
             ("202", "All succeeded, and some are only accepted."),
-            ("207", "At least one did not succeed: each result says what became of its task."),
+            (
+                "207",
+                "At least one did not succeed, or would not be sent: each result says what became of its task.",
+            ),
         ] {
-            let response =
-                json!({ "description": description, "headers": headers, "content": { "application/json": { "schema": answer } } });
+            let schema = match status {
+                // Nothing is accepted where nothing is sent.
+                "202" => answer.clone(),
+                _ => json!({ "oneOf": [answer, preview] }),
+            };
+            let content = json!({ "application/json": { "schema": schema } });
+            let response = json!({ "description": description, "headers": headers, "content": content });
             responses.insert(status.to_owned(), response);
         }
         let mut content = json!({ "schema": schema });

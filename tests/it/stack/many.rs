@@ -9,7 +9,7 @@ use taskgate::config::shipped;
 use taskgate::layer::{Exchange, Outbound};
 use taskgate::model::error::GatewayError;
 use taskgate::model::reason::Reason;
-use taskgate::stack::{self, Gateway, StackLimits};
+use taskgate::stack::{self, Frame, Gateway, Known, StackLimits};
 use tokio::time::{Instant, sleep};
 use tower::service_fn;
 
@@ -155,4 +155,94 @@ async fn when_to_come_back_stands_at_each_task() {
         ("3", None)
     );
     assert_eq!(told.text("/results/1/error/retryable"), "true");
+}
+
+/// A reply that says of all runs of a request that they are being stopped.
+fn all_are_stopped(outbound: &Outbound) -> Exchange {
+    let body = String::from_utf8(outbound.request.body.to_vec()).unwrap();
+    let ids = body.split("<runId>").skip(1).map(|rest| rest.split_once('<').unwrap().0);
+    let each = ids.map(|id| format!("<success><id>{id}</id><message>m</message><status>Success</status></success>"));
+    let mut exchange = plain_success(outbound);
+    exchange.reply.headers.insert("content-type", "application/xml".parse().unwrap());
+    exchange.reply.body = format!(
+        "<mgmtResponse responseType=\"operation\" requestUrl=\"u\" rootUrl=\"r\"><operationResult><message>m</message>\
+         <operation>CANCELRUNNING</operation><success>{}</success></operationResult></mgmtResponse>",
+        each.collect::<String>()
+    )
+    .into();
+    exchange
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_have_no_turn_by_the_deadline_are_not_sent() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let gateway = gateway(move |outbound| {
+        let sent = Arc::clone(&counted);
+        async move {
+            sent.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_secs(12)).await;
+            Ok(all_are_stopped(&outbound))
+        }
+    });
+    let batch = json!({ "ids": (1..=1000).collect::<Vec<_>>() }).to_string();
+    for (key, sent_so_far) in [("", 6), ("\r\nidempotency-key: \"k\"", 12), ("\r\nidempotency-key: \"k\"", 12)] {
+        let told = tell(
+            &gateway,
+            request("POST /tasks/prime:batchStop", &format!("{JSON}{key}"), full(batch.clone())),
+        )
+        .await;
+        // Two at a time, half of the vendor's five places, in three turns of twelve seconds; the fourth is none.
+        assert_eq!(sent.load(Ordering::Relaxed), sent_so_far);
+        assert_eq!(
+            (told.status, told.text("/summary")),
+            (207, r#"{"accepted":600,"done":0,"not_done":400,"unknown":0}"#.to_owned())
+        );
+        for (at, result) in told.json()["results"].as_array().unwrap().iter().enumerate() {
+            let reason = result.pointer("/error/reason").unwrap_or(&Value::Null);
+            let expected = if at < 600 { Value::Null } else { json!("DEADLINE_EXCEEDED") };
+            assert_eq!(reason, &expected, "{at}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_has_more_time_and_nobody_else() {
+    for (prefer, done) in [("", 24), ("\r\nprefer: wait=20", 40)] {
+        let gateway = gateway(move |outbound| async move {
+            if outbound.route.is_look() {
+                return Ok(running(&outbound));
+            }
+            sleep(Duration::from_secs(12)).await;
+            Ok(plain_success(&outbound))
+        });
+        let body = json!({ "ids": ids(60) }).to_string();
+        let told = tell(&gateway, request(MANY, &format!("{JSON}{prefer}"), full(body))).await;
+        assert_eq!(told.json()["summary"]["done"], done, "{prefer}");
+        assert_eq!(told.header("preference-applied").is_some(), !prefer.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_be_sent_together_is_refused_together() {
+    let sources = shipped::sources();
+    let table = rig::compiled(&sources, &rig::case_environment(&sources, &PROVIDERS)).table;
+    let known = Known {
+        prove: |_, request, _, _| match request.target.contains("cancelrunning") {
+            true => Err(GatewayError::new(Reason::Unauthenticated, "as the test says")),
+            false => Ok(Vec::new()),
+        },
+        ..Known::default()
+    };
+    let nobody = service_fn(|_: Outbound| std::future::ready(Err::<Exchange, _>(GatewayError::new(Reason::Internal, "was called"))));
+    let gateway: Gateway<Body> = Frame::new(StackLimits::default()).build_knowing(table, nobody, known);
+    let zstack = format!("tasks/zstack/{}", ids(1)[0]);
+    let tasks = ["tasks/prime/15", &zstack, "tasks/prime/25"].map(|task| json!({ "task": task }));
+    let body = json!({ "requests": tasks }).to_string();
+    let told = tell(&gateway, request("POST /tasks:batchStop?validate_only=true", JSON, full(body))).await;
+    assert_eq!(told.status, 207);
+    let reasons = [0, 1, 2].map(|at| told.text(&format!("/results/{at}/error/reason")));
+    assert_eq!(reasons, ["UNAUTHENTICATED", "", "UNAUTHENTICATED"]);
+    assert_eq!(told.text("/results/0/error/provider"), "prime");
+    assert_eq!(told.json()["vendor_requests"].as_array().unwrap().len(), 1);
 }

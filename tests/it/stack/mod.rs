@@ -5,6 +5,7 @@ mod body;
 mod head;
 mod inside;
 mod keys;
+mod keys_many;
 mod later;
 mod many;
 mod target;
