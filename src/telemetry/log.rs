@@ -408,29 +408,10 @@ const WRITE_BYTES: usize = 64 * 1024;
 const FINISH: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use std::sync::{Mutex, mpsc};
-
-    /// What was written, in place of standard error.
-    #[derive(Clone, Default)]
-    pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Lines {
-        pub(crate) fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
+    use crate::telemetry::lines::Lines;
+    use std::sync::mpsc;
 
     fn written(json: bool, color: bool, record: &RequestRecord<'_>) -> String {
         let lines = Lines::default();

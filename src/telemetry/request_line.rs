@@ -96,7 +96,7 @@ fn millis(line: &mut String, key: &str, duration: std::time::Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::log::tests::Lines;
+    use super::super::lines::Lines;
     use super::super::log::{request_event, subscriber};
     use super::*;
     use crate::layer::trace::{Hex, TraceIds};
