@@ -45,6 +45,10 @@ struct Origins<'d> {
     /// The namespace of the first one that is a member under its local name.
     first: Option<Namespace>,
     /// The others', by member name.
+    #[expect(
+        clippy::box_collection,
+        reason = "elements are moved, and few have others: they carry a word, not a table"
+    )]
     others: Option<Box<HashMap<&'d str, Namespace>>>,
 }
 
