@@ -15,6 +15,10 @@ mod validate;
 mod vendor;
 mod xml;
 
+// As the program that is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 criterion::criterion_group!(
     benches,
     path::bench,

@@ -4,8 +4,9 @@
 //! kept as text, object or list, and what has no place is an error.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use crate::codec::number::{NumberError, parse_integer, parse_number};
@@ -28,13 +29,34 @@ pub(crate) struct Frame<'d> {
     shape: &'d Shape,
     /// None where there is none, as in most elements: an empty map is not for nothing.
     members: Option<Map<String, Value>>,
-    /// The namespaces of the children that the schema does not declare, by member name.
-    origins: Option<BTreeMap<Cow<'d, str>, Namespace>>,
+    origins: Origins<'d>,
     text: Text<'d>,
     has_children: bool,
     nil: bool,
     /// Where the element starts.
     offset: usize,
+}
+
+/// Which namespaces the children are in that the schema does not declare.
+///
+/// Mostly it is one. Who is in that one and under its local name is known by being a member; only the rest is written down.
+#[derive(Debug, Default)]
+struct Origins<'d> {
+    /// The namespace of the first one that is a member under its local name.
+    first: Option<Namespace>,
+    /// The others', by member name.
+    #[expect(
+        clippy::box_collection,
+        reason = "elements are moved, and few have others: they carry a word, not a table"
+    )]
+    others: Option<Box<HashMap<&'d str, Namespace>>>,
+}
+
+impl<'d> Origins<'d> {
+    /// Whether a child that is not of the first namespace may be this member; if so, it is from now on.
+    fn takes_other(&mut self, key: &'d str, namespace: Namespace) -> bool {
+        *self.others.get_or_insert_default().entry(key).or_insert(namespace) == namespace
+    }
 }
 
 /// The character data of an open element, references resolved.
@@ -81,7 +103,7 @@ impl<'d> Frame<'d> {
         Self {
             shape,
             members: None,
-            origins: None,
+            origins: Origins::default(),
             text: Text {
                 first: "",
                 shared: None,
@@ -112,35 +134,41 @@ impl<'d> Frame<'d> {
         let declared = self.shape.members();
         let rest = declared.map_or(&Shape::ANY, |members| members.undeclared());
         // The local name, unless a member of another namespace has it; then the name as it is written.
-        let mut shape = rest;
-        let mut key = None;
-        if declared.is_none_or(|members| members.declared(name.local).is_none()) && self.is_free(name.local, name) {
-            key = Some(name.local);
-        } else if name.full != name.local && self.is_free(name.full, name) {
-            shape = declared
-                .and_then(|members| members.declared(name.full))
-                .map_or(rest, |property| &property.shape);
-            key = Some(name.full);
+        if declared.is_none_or(|members| members.declared(name.local).is_none()) && self.takes_local(name) {
+            return Ok(Place {
+                key: Cow::Borrowed(name.local),
+                shape: rest,
+            });
         }
-        let key = match key {
-            Some(key) => Cow::Borrowed(key),
-            None if namespace.len() <= NAMESPACE_LIMIT => Cow::Owned(format!("{{{namespace}}}{}", name.local)),
-            None => {
-                return Err(Flaw::new(
-                    DecodeFault::Namespace,
-                    "elements that differ only in a long namespace",
-                    offset,
-                ));
-            }
-        };
-        self.origins.get_or_insert_default().insert(key.clone(), name.namespace);
-        Ok(Place { key, shape })
+        if name.full.len() != name.local.len() && self.origins.takes_other(name.full, name.namespace) {
+            let property = declared.and_then(|members| members.declared(name.full));
+            return Ok(Place {
+                key: Cow::Borrowed(name.full),
+                shape: property.map_or(rest, |property| &property.shape),
+            });
+        }
+        if namespace.len() > NAMESPACE_LIMIT {
+            let detail = "elements that differ only in a long namespace";
+            return Err(Flaw::new(DecodeFault::Namespace, detail, offset));
+        }
+        Ok(Place {
+            key: Cow::Owned(format!("{{{namespace}}}{}", name.local)),
+            shape: rest,
+        })
     }
 
-    /// Whether an undeclared child may have this member name.
-    fn is_free(&self, key: &str, name: Name<'_>) -> bool {
-        let origin = self.origins.as_ref().and_then(|origins| origins.get(key));
-        origin.is_none_or(|origin| *origin == name.namespace)
+    /// Whether an undeclared child may be the member of its local name; if so, it is from now on.
+    #[inline]
+    fn takes_local(&mut self, name: Name<'d>) -> bool {
+        let first = *self.origins.first.get_or_insert(name.namespace);
+        let other = self.origins.others.as_ref().and_then(|others| others.get(name.local));
+        match other {
+            Some(other) => *other == name.namespace,
+            None if first == name.namespace => true,
+            // No attribute and no name with a prefix is spelled so: what is there is an element of the first namespace.
+            None if self.has(name.local) => false,
+            None => self.origins.takes_other(name.local, name.namespace),
+        }
     }
 
     /// Puts a child where [`Frame::place`] said.
@@ -159,23 +187,33 @@ impl<'d> Frame<'d> {
                 };
             }
         };
+        let first = |value| if is_list { Value::Array(vec![value]) } else { value };
+        if members.len() > FEW {
+            match members.entry(place.key) {
+                Entry::Occupied(mut member) => append(member.get_mut(), value),
+                Entry::Vacant(member) => {
+                    member.insert(first(value));
+                }
+            }
+            return Ok(());
+        }
         match members.get_mut(&*place.key) {
-            // No single element is a list, so a list is the sum of the elements before.
-            Some(Value::Array(items)) => items.push(value),
-            Some(first) => *first = Value::Array(vec![first.take(), value]),
+            Some(member) => append(member, value),
             None => {
-                let value = if is_list { Value::Array(vec![value]) } else { value };
-                members.insert(place.key.into_owned(), value);
+                members.insert(place.key.into_owned(), first(value));
             }
         }
         Ok(())
     }
 
+    fn has(&self, key: &str) -> bool {
+        self.members.as_ref().is_some_and(|members| members.contains_key(key))
+    }
+
     /// Whether a child may go to its place, or another one is there already that the schema does not call a list.
     #[inline]
     pub(crate) fn admits(&self, place: &Place<'_>) -> bool {
-        matches!(place.shape.kind, Kind::List(_) | Kind::Any)
-            || self.members.as_ref().is_none_or(|members| !members.contains_key(&*place.key))
+        matches!(place.shape.kind, Kind::List(_) | Kind::Any) || !self.has(&place.key)
     }
 
     /// The place in its list that the next child of a member would have, where there is a list.
@@ -187,7 +225,8 @@ impl<'d> Frame<'d> {
         }
     }
 
-    /// Takes an attribute; one without a prefix is in no namespace.
+    /// Takes an attribute; one without a prefix is in no namespace. One that the schema does not declare goes to `late`, if there is
+    /// such a list: it is for [`Frame::attributes`].
     pub(crate) fn attribute(
         &mut self,
         name: Name<'_>,
@@ -195,6 +234,7 @@ impl<'d> Frame<'d> {
         scope: &Scope<'_>,
         decimals: Decimals,
         offset: usize,
+        late: Option<&mut Vec<(String, Value)>>,
     ) -> Result<(), Flaw> {
         let prefixed = name.full.len() != name.local.len();
         let namespace = prefixed.then(|| scope.name(name.namespace));
@@ -211,7 +251,13 @@ impl<'d> Frame<'d> {
         } else {
             let key = ["@", name.full].concat();
             let shape = match members.and_then(|members| members.declared(&key)) {
-                None => &Shape::ANY,
+                None => {
+                    if let Some(late) = late {
+                        late.push((key, Value::String(value.to_owned())));
+                        return Ok(());
+                    }
+                    &Shape::ANY
+                }
                 Some(property) if prefixed => &property.shape,
                 Some(_) => {
                     // The schema gives this member to another name, and without a prefix there is no other one to keep it under.
@@ -229,6 +275,20 @@ impl<'d> Frame<'d> {
             Kind::Any | Kind::List(_) | Kind::Object(_) => Value::String(value.to_owned()),
         };
         self.insert(place, value, offset)
+    }
+
+    /// Takes the attributes that are late: in the order of their names the map is built at once, without a search for each.
+    pub(crate) fn attributes(&mut self, mut late: Vec<(String, Value)>) {
+        if late.is_empty() {
+            return;
+        }
+        late.sort_unstable_by(|(name, _), (next, _)| name.cmp(next));
+        // An element has each name once, and what is there already is declared, which these are not: nothing is overwritten.
+        let mut late = late.into_iter().collect();
+        match &mut self.members {
+            Some(members) => members.append(&mut late),
+            none => *none = Some(late),
+        }
     }
 
     /// Takes character data as it stands in the document; `is_blank` is whether it has nothing but white space.
@@ -336,6 +396,18 @@ impl<'d> Frame<'d> {
         }
     }
 }
+
+/// Adds an element to a member that is there; no single element is a list, so a list is the sum of the elements before.
+#[inline]
+fn append(member: &mut Value, value: Value) {
+    match member {
+        Value::Array(items) => items.push(value),
+        first => *first = Value::Array(vec![first.take(), value]),
+    }
+}
+
+/// Up to here two short searches beat a copy of a name that may be there already.
+const FEW: usize = 16;
 
 impl Text<'_> {
     /// The buffer with all of this text at its end.

@@ -59,6 +59,9 @@ fn read_text(bytes: &[u8]) -> Result<&str, Flaw> {
     }
 }
 
+/// Up to here attributes are taken one by one; no reply that is one has an element with more.
+const FEW: usize = 64;
+
 const OUTSIDE: &str = "expected nothing but white space outside the root element";
 
 struct Decoder<'d> {
@@ -183,6 +186,7 @@ impl<'d> Decoder<'d> {
 
     fn read_attributes(&mut self, attributes: &[RawAttribute<'d>]) -> Result<(), Flaw> {
         let mut expanded = Vec::new();
+        let mut late = (attributes.len() > FEW).then(|| Vec::with_capacity(attributes.len()));
         for attribute in attributes {
             if declared_prefix(attribute.name).is_some() {
                 continue;
@@ -197,9 +201,12 @@ impl<'d> Decoder<'d> {
                 expanded.push((name.namespace, name.local, attribute.offset));
             }
             if let Some(open) = self.stack.last_mut() {
-                open.frame
-                    .attribute(name, &value, &self.scope, self.limits.decimals, attribute.offset)?;
+                let (decimals, offset) = (self.limits.decimals, attribute.offset);
+                open.frame.attribute(name, &value, &self.scope, decimals, offset, late.as_mut())?;
             }
+        }
+        if let (Some(open), Some(late)) = (self.stack.last_mut(), late) {
+            open.frame.attributes(late);
         }
         // Two prefixes of one namespace can spell the same attribute twice.
         expanded.sort_unstable();

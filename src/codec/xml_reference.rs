@@ -359,10 +359,15 @@ mod tests {
     /// Reads a document both ways under every shape.
     #[track_caller]
     fn agree(document: &[u8]) {
+        agree_within(document, &LIMITS);
+    }
+
+    #[track_caller]
+    fn agree_within(document: &[u8], limits: &Limits) {
         static SHAPES: LazyLock<[Shape; 3]> = LazyLock::new(shapes);
         for shape in &*SHAPES {
-            let own = xml_read::decode(document, shape, &LIMITS);
-            let reference = decode(document, shape, &LIMITS);
+            let own = xml_read::decode(document, shape, limits);
+            let reference = decode(document, shape, limits);
             let (Err(error), Err(expected)) = (&own, &reference) else {
                 assert_eq!(own, reference, "{}", String::from_utf8_lossy(document));
                 continue;
@@ -565,6 +570,45 @@ mod tests {
         (before, element(), after).prop_map(|(before, element, after)| format!("{before}{element}{after}"))
     }
 
+    /// An element with more attributes and children, of more names and namespaces, than a reply has.
+    fn wide() -> impl Strategy<Value = String> {
+        let prefix = || prop::sample::select(vec!["", "", "", "", "p:", "q:"]);
+        let name = || prop_oneof![1 => name().prop_map(str::to_owned), 8 => (prefix(), 0..90_u8).prop_map(|(prefix, number)| format!("{prefix}n{number}"))];
+        let attribute = prop_oneof![
+            1 => prop::sample::select(vec!["x", "y", "p:x", "p:y", "q:y", "xml:lang"]).prop_map(str::to_owned),
+            30 => (prefix(), 0..200_u8).prop_map(|(prefix, number)| format!("{prefix}n{number}")),
+        ];
+        // Once each but for a few, and in no order.
+        let attributes = (
+            prop::collection::hash_set(attribute, 0..120),
+            prop::collection::vec(0..200_u8, 0..2),
+        )
+            .prop_map(|(once, twice)| {
+                once.into_iter()
+                    .chain(twice.iter().map(|number| format!("n{number}")))
+                    .map(|name| format!(" {name}='1'"))
+                    .collect()
+            });
+        let of = prop::sample::select(vec![
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            " xmlns='urn:p'",
+            " xmlns='urn:s'",
+            " xmlns:p='urn:s'",
+            " xmlns:q='urn:p'",
+        ]);
+        let child =
+            (name(), of, prop::sample::select(vec!["", "1", "true"])).prop_map(|(name, of, text)| format!("<{name}{of}>{text}</{name}>"));
+        let root = prop::sample::select(vec!["a", "r", "x"]);
+        (root, attributes, prop::collection::vec(child, 0..150)).prop_map(|(root, attributes, children): (_, String, _)| {
+            format!("<{root} xmlns:p='urn:p' xmlns:q='urn:q'{attributes}>{}</{root}>", children.concat())
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) })]
 
@@ -573,6 +617,11 @@ mod tests {
             agree(document.as_bytes());
             let declared = document.replacen("<a", "<a xmlns:p='urn:p' xmlns:q='urn:q' xmlns:i='http://www.w3.org/2001/XMLSchema-instance'", 1);
             agree(declared.as_bytes());
+        }
+
+        #[test]
+        fn agree_on_wide_documents(document in wide()) {
+            agree_within(document.as_bytes(), &Limits::REPLY);
         }
 
         #[test]

@@ -247,7 +247,7 @@ fn deep(size: usize) -> [Attack; 5] {
     ]
 }
 
-fn many(size: usize) -> [Attack; 12] {
+fn many(size: usize) -> [Attack; 14] {
     let attributes = |count: usize, pattern: fn(&mut String, usize)| {
         let mut text = String::from("<r");
         (0..count).for_each(|number| pattern(&mut text, number));
@@ -255,6 +255,9 @@ fn many(size: usize) -> [Attack; 12] {
     };
     let plain = |text: &mut String, number: usize| {
         let _infallible = write!(text, " a{number:06}=''");
+    };
+    let scattered = |text: &mut String, number: usize| {
+        let _infallible = write!(text, " a{:06}=''", number * 618_033 % 1_000_000);
     };
     let declared = |text: &mut String, number: usize| {
         let _infallible = write!(text, " xmlns:p{number:06}='u{number}'");
@@ -276,6 +279,16 @@ fn many(size: usize) -> [Attack; 12] {
             ),
             Ok(()),
         ),
+        attack(
+            "elements of many names in no order",
+            format!(
+                "<r>{}</r>",
+                (0..size / 11).fold(String::new(), |text, number| text
+                    + &format!("<a{:06}/>", number * 618_033 % 1_000_000))
+            ),
+            Ok(()),
+        ),
+        attack("attributes in no order", attributes(size / 11, scattered) + "/>", Ok(())),
         attack("attributes", attributes(size / 11, plain) + "/>", Ok(())),
         attack(
             "attributes, the last one twice",
