@@ -223,6 +223,8 @@ pub struct Pursuit {
     pub look_after: Vec<Reason>,
     /// Which states end the action.
     pub settles: Option<Settles>,
+    /// Does every call that fits the schema of the action say what a look needs? False where that is not certain.
+    pub always_seen: bool,
     /// The vendor's own job.
     pub job: Option<JobRules>,
 }

@@ -211,6 +211,7 @@ impl RouteCompiler<'_, '_> {
             look_before: look.is_some_and(|look| look.before),
             look_after: after?,
             settles: settles?,
+            always_seen: schema.is_some_and(|schema| self.suffices_always(schema)),
             job: job?,
         })
         .filter(|_| sound)
@@ -259,6 +260,50 @@ impl RouteCompiler<'_, '_> {
                 .hint("require it in the action's schema, or give it a default under the provider's `scope`");
         }
         lacks.is_empty()
+    }
+
+    /// Is it certain that what fits an action's schema has a `scope` that fits the look's? So it is where both say the same of each member.
+    fn suffices_always(&self, action: &Value) -> bool {
+        const PLAIN: [&str; 8] = [
+            "$schema",
+            "additionalProperties",
+            "description",
+            "examples",
+            "properties",
+            "required",
+            "title",
+            "type",
+        ];
+        let Some(task) = &self.task else { return false };
+        let look = &task.route.schema.document;
+        let is_plain = |schema: &Value| {
+            schema
+                .as_object()
+                .is_some_and(|schema| schema.keys().all(|key| PLAIN.contains(&key.as_str())))
+        };
+        let requires = |schema: &Value, member: &str| {
+            let required = schema.get("required").and_then(Value::as_array);
+            required.is_some_and(|required| required.iter().any(|name| name == member))
+        };
+        let (Some(seen), Some(given)) = (look.pointer("/properties/scope"), action.pointer("/properties/scope")) else {
+            return false;
+        };
+        let members = seen.get("properties").and_then(Value::as_object);
+        let needed = seen.get("required").and_then(Value::as_array);
+        let has_default = |member: &Value| self.scope.iter().any(|(key, _)| member == key.text.as_str());
+        is_plain(look)
+            && is_plain(seen)
+            && (requires(action, "scope") || !self.scope.is_empty() || !requires(look, "scope"))
+            && members
+                .into_iter()
+                .flatten()
+                .all(|(name, schema)| given.get("properties").and_then(|given| given.get(name)) == Some(schema))
+            && needed.into_iter().flatten().all(|member| {
+                has_default(member)
+                    || member
+                        .as_str()
+                        .is_some_and(|name| requires(given, name) && requires(action, "scope"))
+            })
     }
 
     fn look_after(&mut self, look: &Look) -> Option<Vec<crate::model::reason::Reason>> {

@@ -210,3 +210,48 @@ fn faults_between_a_task_and_its_actions() {
         "providers.acme.task.reply.outcome[0]: the rules of a look are faults only",
     );
 }
+
+/// What an action has said of its scope is enough for a look only where the schemas of both say the same of it.
+#[test]
+fn whether_a_look_is_always_possible_is_known() {
+    let schema = |site: &str, required: &str| {
+        format!(
+            r#"{{ "type": "object", "additionalProperties": false, "required": [{required}], "properties": {{
+                "scope": {{ "type": "object", "additionalProperties": false, "required": ["site"], "properties": {{ "site": {site} }} }} }} }}"#
+        )
+    };
+    let same = schema(r#"{ "type": "string" }"#, r#""scope""#);
+    for (stop, look, expected) in [
+        (same.clone(), same.clone(), true),
+        (same.clone(), schema(r#"{ "type": "string", "maxLength": 3 }"#, r#""scope""#), false),
+        (schema(r#"{ "type": "string", "maxLength": 3 }"#, r#""scope""#), same.clone(), false),
+        (
+            same.clone(),
+            same.replace(r#""type": "object","#, r#""type": "object", "minProperties": 1,"#),
+            false,
+        ),
+        (schema(r#"{ "type": "string" }"#, ""), same.clone(), false),
+        (schema(r#"{ "type": "string" }"#, ""), schema(r#"{ "type": "string" }"#, ""), false),
+    ] {
+        let page = r#"{ "type": "object", "required": ["tasks"], "properties": { "tasks": { "type": "array", "items": {
+            "type": "object", "required": ["id", "state"], "properties": { "id": { "type": "string" }, "state": { "type": "string" } } } } } }"#;
+        let file = FILE
+            .replace("/${scope.site}\" }", "\", query: { site: \"${scope.site}\" } }")
+            .replace("${scope.site}", "${?scope.site}")
+            .replace("{task}", "")
+            .replace("{action}", "        settles: { done: [stopped] }\n");
+        let sources = Sources::memory([
+            ("routes.yaml", file.as_str()),
+            ("look.json", look.as_str()),
+            ("stop.json", stop.as_str()),
+            ("page.json", page),
+            ("any.json", r#"{ "type": "object" }"#),
+        ]);
+        let compiled = match compile(&sources, "routes.yaml", &Environment::default()) {
+            Ok(compiled) => compiled,
+            Err(rejected) => panic!("{}", condensed(&rejected.faults.render(&rejected.files))),
+        };
+        let route = &compiled.table.providers["acme"].actions["stop"];
+        assert_eq!(route.pursuit.always_seen, expected, "{stop}\n{look}");
+    }
+}

@@ -154,7 +154,7 @@ where
         let job = self.job.as_deref().filter(|_| plan.job.is_some());
         let by_task = || {
             let task = self.call.provider.task.as_ref().filter(|_| plan.settles.is_some());
-            task.is_some_and(|task| values_for_look(&self.call.values, &task.route.schema).is_ok())
+            task.is_some_and(|task| plan.always_seen || values_for_look(&self.call.values, &task.route.schema).is_ok())
         };
         if answer.success == Success::Accepted && self.operations.keys.is_some() && (job.is_some() || by_task()) {
             answer.operation = self.operations.name(&self.call, job, answer.vendor_status);

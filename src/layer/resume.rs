@@ -14,7 +14,7 @@ use super::{Failed, ValidCall};
 use crate::model::call::{OperationCall, Resumed, TaskCall};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
-use crate::operation::{DEFAULT_LIFETIME, OpenError, Operation, OperationKeys};
+use crate::operation::{Accepted, DEFAULT_LIFETIME, OpenError, Operation, OperationKeys};
 
 /// How operations are named, and for how long.
 #[derive(Clone, Debug)]
@@ -40,12 +40,12 @@ impl Operations {
     pub fn name(&self, call: &ValidCall, job: Option<&str>, vendor_status: u16) -> Option<String> {
         let keys = self.keys.as_ref()?;
         let (accepted_at, expires_at) = Operation::times(Timestamp::now(), self.lifetime);
-        let token = keys.seal(&Operation {
-            provider: call.provider.name.clone(),
-            id: call.id.clone(),
-            action: call.route.action.clone(),
-            job: job.map(str::to_owned),
-            body: call.values.body.clone(),
+        let token = keys.seal(Accepted {
+            provider: &call.provider.name,
+            id: &call.id,
+            action: &call.route.action,
+            job,
+            body: &call.values.body,
             vendor_status,
             accepted_at,
             expires_at,

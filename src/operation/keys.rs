@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 
 use super::payload::{decode, encode};
-use super::{OpenError, Operation, TooLong};
+use super::{Accepted, OpenError, Operation, TooLong};
 use crate::crypto::sha256;
 
 /// The keys of one gateway.
@@ -111,7 +111,7 @@ impl OperationKeys {
     ///
     /// # Errors
     /// [`TooLong`] where the operation does not fit into one.
-    pub fn seal(&self, operation: &Operation) -> Result<String, TooLong> {
+    pub fn seal(&self, operation: Accepted<'_>) -> Result<String, TooLong> {
         let mut sealed = encode(operation).ok_or(TooLong)?;
         if sealed.len() > MAX_PAYLOAD_BYTES {
             return Err(TooLong);

@@ -1,6 +1,6 @@
 //! Operations: what has to be known to follow an accepted action, sealed into the token that the caller gets for it.
 //!
-//! **Shape**: [`Operation`] -> [`OperationKeys::seal`] -> `AQ3f…` (base64url) -> [`OperationKeys::open`] -> the same [`Operation`].
+//! **Shape**: [`Accepted`] -> [`OperationKeys::seal`] -> `AQ3f…` (base64url) -> [`OperationKeys::open`] -> an [`Operation`] that says the same.
 //!
 //! **Invariants**: a token is all there is of an operation: nothing is kept, so any instance with one of the keys can answer for it,
 //! and a restart loses none. Who has no key learns nothing from it but its length class, and can neither make nor change one.
@@ -42,7 +42,36 @@ pub struct Operation {
     pub expires_at: Timestamp,
 }
 
+/// An action that has just been accepted: what is sealed. The members are those of [`Operation`].
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "described at the members of `Operation`")]
+pub struct Accepted<'a> {
+    pub provider: &'a str,
+    pub id: &'a str,
+    pub action: &'a str,
+    pub job: Option<&'a str>,
+    pub body: &'a Map<String, Value>,
+    pub vendor_status: u16,
+    pub accepted_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
 impl Operation {
+    /// The same, to be sealed.
+    #[must_use]
+    pub fn accepted(&self) -> Accepted<'_> {
+        Accepted {
+            provider: &self.provider,
+            id: &self.id,
+            action: &self.action,
+            job: self.job.as_deref(),
+            body: &self.body,
+            vendor_status: self.vendor_status,
+            accepted_at: self.accepted_at,
+            expires_at: self.expires_at,
+        }
+    }
+
     /// Until when an operation that is accepted now can be asked for; `now` to the second, as tokens hold it.
     #[must_use]
     pub fn times(now: Timestamp, lifetime: SignedDuration) -> (Timestamp, Timestamp) {

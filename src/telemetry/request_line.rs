@@ -85,13 +85,11 @@ fn millis(line: &mut String, key: &str, duration: std::time::Duration) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     json_text::number(line, micros / 1000);
     line.push('.');
-    let rest = u16::try_from(micros % 1000).unwrap_or(0);
-    for scale in [100, 10, 1] {
-        line.extend(char::from_digit(u32::from(rest / scale % 10), 10));
-        if rest % scale == 0 {
-            break;
-        }
-    }
+    // The digit in front keeps the zeros behind it.
+    let mut buffer = itoa::Buffer::new();
+    let rest = buffer.format(1000 + micros % 1000).get(1..).unwrap_or_default();
+    let shortest = rest.trim_end_matches('0');
+    line.push_str(if shortest.is_empty() { "0" } else { shortest });
 }
 
 #[cfg(test)]

@@ -30,14 +30,12 @@ fn write_at(text: &mut String, (second, nanoseconds): (u64, u32)) {
         last.set((second, date));
         date
     });
-    text.extend(date.map(char::from));
+    text.push_str(str::from_utf8(&date).unwrap_or_default());
     text.push('.');
-    let mut scale = 100_000;
-    let microseconds = nanoseconds / 1000;
-    while scale > 0 {
-        text.extend(char::from_digit(microseconds / scale % 10, 10));
-        scale /= 10;
-    }
+    // The digit in front keeps the zeros behind it.
+    let mut buffer = itoa::Buffer::new();
+    let microseconds = buffer.format(1_000_000 + nanoseconds / 1000);
+    text.push_str(microseconds.get(1..).unwrap_or_default());
     text.push('Z');
 }
 

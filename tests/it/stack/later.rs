@@ -13,7 +13,7 @@ use taskgate::layer::resume::Operations;
 use taskgate::layer::{Aim, Exchange, Outbound};
 use taskgate::model::call::UpstreamReply;
 use taskgate::model::error::GatewayError;
-use taskgate::operation::{DEFAULT_LIFETIME, Operation, OperationKeys};
+use taskgate::operation::{Accepted, DEFAULT_LIFETIME, Operation, OperationKeys};
 use taskgate::stack::{self, Gateway, StackLimits};
 use tower::service_fn;
 
@@ -85,12 +85,12 @@ const JOB: &str = "0123456789abcdef0123456789abcde0";
 async fn ask(gateway: &Gateway<Body>, job: Option<&str>, headers: &str) -> Told {
     let (accepted_at, expires_at) = Operation::times(Timestamp::now(), DEFAULT_LIFETIME);
     let token = keys()
-        .seal(&Operation {
-            provider: "zstack".to_owned(),
-            id: TASK.to_owned(),
-            action: "stop".to_owned(),
-            job: job.map(str::to_owned),
-            body: serde_json::Map::new(),
+        .seal(Accepted {
+            provider: "zstack",
+            id: TASK,
+            action: "stop",
+            job,
+            body: &serde_json::Map::new(),
             vendor_status: 202,
             accepted_at,
             expires_at,
