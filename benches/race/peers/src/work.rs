@@ -104,13 +104,20 @@ impl Work {
         }
     }
 
-    /// Where the gateway's own id for the exchange stands in the canonical answer about the n-th task, at the start of it where it has
-    /// none; nothing when this is not that answer.
+    /// Where the gateway's own id for the exchange stands in the canonical answer about the n-th task, and before it the name of the operation
+    /// where the gateway gives one; at the start of the answer where it has neither. Nothing when this is not that answer.
     #[must_use]
     pub fn told(self, provider: &str, n: usize, body: &[u8]) -> Option<Range<usize>> {
         let id = self.id(n);
         let mut told: Value = serde_json::from_slice(body).ok()?;
         let own = told.as_object_mut()?.remove("request_id");
+        let operation = match &told["operation"] {
+            Value::String(name) if name.starts_with("operations/") => Some(format!("{name}\",\"request_id\":\"")),
+            _ => None,
+        };
+        if operation.is_some() {
+            told["operation"] = Value::Null;
+        }
         let (message, exchange) = match self {
             Self::Json => (Value::Null, request_id(&id).into()),
             Self::Xml => (XML_MESSAGE.into(), Value::Null),
@@ -131,6 +138,8 @@ impl Work {
         });
         let own = match own {
             Some(Value::String(own)) => {
+                // One stands before the other.
+                let own = operation.unwrap_or_default() + &own;
                 let at = memchr::memmem::find(body, format!("\"{own}\"").as_bytes())?;
                 at + 1..at + 1 + own.len()
             }
