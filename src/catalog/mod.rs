@@ -24,6 +24,7 @@ use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
 use crate::model::error::GatewayError;
+use crate::model::method;
 use crate::model::reason::Reason;
 use crate::route::RouteTable;
 
@@ -179,7 +180,7 @@ pub fn is_page(path: &str) -> bool {
 
 /// What no page takes is refused, not ignored.
 fn check(asked: Asked<'_>) -> Result<(), GatewayError> {
-    if !KNOWN_METHODS.contains(asked.method) && asked.method.as_str() != QUERY {
+    if !method::is_known(asked.method) {
         let detail = "this method is not one of RFC 9110; a page is read with a GET";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }
@@ -227,21 +228,6 @@ fn pretty(document: &Value) -> String {
 const ROOTS: [&str; 4] = ["docs", "problems", "providers", "schemas"];
 /// The methods of every page.
 const ALLOW: &str = "GET, HEAD";
-/// The methods of RFC 9110 section 9 and RFC 5789.
-const KNOWN_METHODS: [Method; 9] = [
-    Method::CONNECT,
-    Method::DELETE,
-    Method::GET,
-    Method::HEAD,
-    Method::OPTIONS,
-    Method::PATCH,
-    Method::POST,
-    Method::PUT,
-    Method::TRACE,
-];
-
-/// Known since lately; the library has no constant for it.
-const QUERY: &str = "QUERY";
 
 #[cfg(test)]
 mod tests {

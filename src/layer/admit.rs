@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, HeaderValue, VIA};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::codec::{Limits, json};
 use crate::idempotency::IdempotencyKey;
 use crate::model::call::{Asked, BatchCall, OperationCall, TaskCall};
 use crate::model::error::GatewayError;
+use crate::model::method;
 use crate::model::reason::Reason;
 use crate::path::{self, Target};
 use crate::query;
@@ -227,21 +228,28 @@ fn passed(headers: &HeaderMap, names: &HashSet<HeaderName>) -> HeaderMap {
     passed
 }
 
-/// What the head asks for, and whether that is only to be shown.
-fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<(Target, bool), GatewayError> {
-    let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+/// What is too large is refused for its size, whatever it asks for.
+///
+/// # Errors
+/// `TARGET_TOO_LONG`, `HEADERS_TOO_LARGE`.
+pub(super) fn check_size(uri: &Uri, headers: usize, header_bytes: usize, limits: &AdmitLimits) -> Result<(), GatewayError> {
+    let target_bytes = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target_bytes > limits.max_target_bytes {
         let detail = format!("the request target has more than {} bytes", limits.max_target_bytes);
         return Err(GatewayError::new(Reason::TargetTooLong, detail));
     }
-    if head.headers.len() > limits.max_headers || fields.bytes > limits.max_header_bytes {
-        let detail = format!(
-            "at most {} header fields with {} bytes are taken",
-            limits.max_headers, limits.max_header_bytes
-        );
+    if headers > limits.max_headers || header_bytes > limits.max_header_bytes {
+        let (fields, bytes) = (limits.max_headers, limits.max_header_bytes);
+        let detail = format!("at most {fields} header fields with {bytes} bytes are taken");
         return Err(GatewayError::new(Reason::HeadersTooLarge, detail));
     }
-    if !KNOWN_METHODS.contains(&head.method) && head.method.as_str() != "QUERY" {
+    Ok(())
+}
+
+/// What the head asks for, and whether that is only to be shown.
+fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<(Target, bool), GatewayError> {
+    check_size(&head.uri, head.headers.len(), fields.bytes, limits)?;
+    if !method::is_known(&head.method) {
         let detail = "this method is not one of RFC 9110; an action on a task is a POST, a look at it a GET";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }
@@ -454,18 +462,6 @@ fn parse_body(bytes: &Bytes, fields: &Fields<'_>) -> Result<Map<String, Value>, 
     }
 }
 
-/// The methods of RFC 9110 section 9 and RFC 5789: known, whether allowed or not.
-const KNOWN_METHODS: [Method; 9] = [
-    Method::CONNECT,
-    Method::DELETE,
-    Method::GET,
-    Method::HEAD,
-    Method::OPTIONS,
-    Method::PATCH,
-    Method::POST,
-    Method::PUT,
-    Method::TRACE,
-];
 /// The longest good target is an id of 256 characters, each percent-encoded from four bytes.
 const MAX_TARGET_BYTES: usize = 4096;
 /// A browser behind two proxies sends about thirty.

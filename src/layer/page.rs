@@ -9,7 +9,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use super::admit::AdmitLimits;
+use super::admit::{self, AdmitLimits};
 use super::observe::{X_REQUEST_ID, problem_response, request_id, without_content};
 use super::rescue::instance;
 use super::trace::Trace;
@@ -98,15 +98,6 @@ impl Pages {
 /// As large as for any other request, and no larger.
 fn check_size<B>(request: &Request<B>, limits: &AdmitLimits) -> Result<(), GatewayError> {
     let headers = request.headers();
-    let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if headers.len() > limits.max_headers || header_bytes > limits.max_header_bytes {
-        let (fields, bytes) = (limits.max_headers, limits.max_header_bytes);
-        let detail = format!("at most {fields} header fields with {bytes} bytes are taken");
-        return Err(GatewayError::new(Reason::HeadersTooLarge, detail));
-    }
-    if request.uri().path().len() > limits.max_target_bytes {
-        let detail = format!("the request target has more than {} bytes", limits.max_target_bytes);
-        return Err(GatewayError::new(Reason::TargetTooLong, detail));
-    }
-    Ok(())
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    admit::check_size(request.uri(), headers.len(), bytes, limits)
 }

@@ -17,18 +17,16 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::errand::{Act, ActForAll, Errand as _};
 use super::pursue::{look_failed, look_request};
 use super::rescue::Spoken;
 use super::resolve::{configured, resolve};
 use super::together::Fellow;
+use super::validate::valid;
 use super::{CallContext, CredentialUse, Failed, RoutedCall, Trail, ValidCall, caller_reason};
 use crate::mapping::fault::StatusPattern;
 use crate::mapping::reply::{OutcomeRule, Verdict};
-use crate::mapping::request::Fresh;
-use crate::mapping::validate::validate_taking;
 use crate::model::answer::Outcome;
 use crate::model::call::{TaskCall, UpstreamRequest};
 use crate::model::error::GatewayError;
@@ -180,7 +178,7 @@ impl Preview {
         trail.route = Some(Arc::clone(&routed.route));
         trail.id = Some(routed.call.id.clone());
         trail.caller_reason = caller_reason(&routed.call.body);
-        match valid(routed) {
+        match ready(routed) {
             Ok(call) => Ok(Checked { call, trail }),
             Err(error) => Err(Box::new(Failed { error, trail })),
         }
@@ -197,14 +195,9 @@ impl Preview {
 
     fn document(&self, context: &CallContext, checked: &Checked) -> Result<String, GatewayError> {
         let shown = self.shown(context, &[checked])?;
-        let ValidCall { id, provider, route, .. } = &checked.call;
+        let ValidCall { provider, route, .. } = &checked.call;
         let document = Document {
-            task: checked.name(),
-            provider: &provider.name,
-            id,
-            action: &route.action,
-            validate_only: true,
-            outcome: Outcome::NotDone.as_str(),
+            valid: checked.valid(),
             request: Request::of(&shown),
             rules: Rules::of(provider, route),
             request_id: &context.request_id,
@@ -239,21 +232,9 @@ impl Preview {
 }
 
 /// The call as far as it gets before its request is made.
-fn valid(RoutedCall { mut call, provider, route }: RoutedCall) -> Result<ValidCall, GatewayError> {
-    configured(&provider)?;
-    let uuid = route.reads_call.then(|| Uuid::new_v4().simple().to_string());
-    let mut values = validate_taking(&mut call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
-    if uuid.is_none() {
-        values.call = Fresh::unknown();
-    }
-    let call = ValidCall {
-        id: call.id,
-        values,
-        wait: None,
-        resumed: None,
-        provider,
-        route,
-    };
+fn ready(call: RoutedCall) -> Result<ValidCall, GatewayError> {
+    configured(&call.provider)?;
+    let call = valid(call)?;
     if call.route.pursuit.look_before && call.route.pursuit.settles.is_some() {
         // It is sent first, so what keeps it from being sent keeps the call.
         let task = call.provider.task.as_ref();
@@ -265,6 +246,17 @@ fn valid(RoutedCall { mut call, provider, route }: RoutedCall) -> Result<ValidCa
 impl Checked {
     fn name(&self) -> String {
         format!("tasks/{}/{}", self.call.provider.name, self.call.id)
+    }
+
+    fn valid(&self) -> Valid<'_> {
+        Valid {
+            task: self.name(),
+            provider: &self.call.provider.name,
+            id: &self.call.id,
+            action: &self.call.route.action,
+            validate_only: true,
+            outcome: Outcome::NotDone.as_str(),
+        }
     }
 }
 
@@ -279,15 +271,22 @@ impl fmt::Debug for Preview {
     }
 }
 
-/// The answer, in the order in which people read it.
+/// What is said of a call that would be made.
 #[derive(Serialize)]
-struct Document<'a> {
+struct Valid<'a> {
     task: String,
     provider: &'a str,
     id: &'a str,
     action: &'a str,
     validate_only: bool,
     outcome: &'static str,
+}
+
+/// The answer, in the order in which people read it.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    valid: Valid<'a>,
     request: Request<'a>,
     rules: Rules<'a>,
     request_id: &'a str,

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{CallContext, Completed, Failed, RoutedCall, Stage, ValidCall};
 use crate::mapping::request::Fresh;
 use crate::mapping::validate::validate_taking;
+use crate::model::error::GatewayError;
 
 /// The stage.
 #[derive(Debug)]
@@ -27,21 +28,29 @@ where
     type Done = Completed;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, RoutedCall { mut call, provider, route }: RoutedCall) -> Result<Completed, Box<Failed>> {
-        // It may be a key that the vendor tells calls apart by, so its chance is the operating system's; that is asked where a route has it.
-        let uuid = route.reads_call.then(|| Uuid::new_v4().simple().to_string());
-        let mut values = validate_taking(&mut call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
-        if uuid.is_none() {
-            values.call = Fresh::unknown();
-        }
-        let call = ValidCall {
-            id: call.id,
-            values,
-            wait: call.wait,
-            resumed: call.resumed,
-            provider,
-            route,
-        };
+    async fn run(&self, context: &CallContext, call: RoutedCall) -> Result<Completed, Box<Failed>> {
+        let call = valid(call)?;
         self.inner.run(context, call).await
     }
+}
+
+/// The call, where it says what its action needs.
+///
+/// # Errors
+/// As [`validate_taking`].
+pub(super) fn valid(RoutedCall { mut call, provider, route }: RoutedCall) -> Result<ValidCall, GatewayError> {
+    // It may be a key that the vendor tells calls apart by, so its chance is the operating system's; that is asked where a route has it.
+    let uuid = route.reads_call.then(|| Uuid::new_v4().simple().to_string());
+    let mut values = validate_taking(&mut call, &provider, &route, uuid.as_deref().unwrap_or_default())?;
+    if uuid.is_none() {
+        values.call = Fresh::unknown();
+    }
+    Ok(ValidCall {
+        id: call.id,
+        values,
+        wait: call.wait,
+        resumed: call.resumed,
+        provider,
+        route,
+    })
 }

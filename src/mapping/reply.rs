@@ -119,15 +119,7 @@ impl ReplyRules {
     #[must_use]
     pub fn normalize(&self, call: &CallValues, id: &str, reply: &UpstreamReply) -> Reading {
         let values = ReplyValues::new(reply, self.decode(reply));
-        let bindings = values.bind(call.bindings());
-        let told = Told {
-            rules: self,
-            reply,
-            values: &values,
-            bindings: &bindings,
-            shared: None,
-        };
-        told.ruled(id).unwrap_or_else(|| told.unruled())
+        self.read(call, id, reply, &values, None)
     }
 
     /// Says what one reply means for each of many calls that are the same but for their ids. It is decoded, held against its schema and
@@ -136,18 +128,20 @@ impl ReplyRules {
     pub fn normalize_each<'c>(&self, calls: impl IntoIterator<Item = (&'c CallValues, &'c str)>, reply: &UpstreamReply) -> Vec<Reading> {
         let values = ReplyValues::new(reply, self.decode(reply));
         let shared = Shared::default();
-        let read = |(call, id): (&CallValues, &str)| {
-            let bindings = values.bind(call.bindings());
-            let told = Told {
-                rules: self,
-                reply,
-                values: &values,
-                bindings: &bindings,
-                shared: Some(&shared),
-            };
-            told.ruled(id).unwrap_or_else(|| told.unruled())
-        };
+        let read = |(call, id)| self.read(call, id, reply, &values, Some(&shared));
         calls.into_iter().map(read).collect()
+    }
+
+    fn read(&self, call: &CallValues, id: &str, reply: &UpstreamReply, values: &ReplyValues<'_>, shared: Option<&Shared>) -> Reading {
+        let bindings = values.bind(call.bindings());
+        let told = Told {
+            rules: self,
+            reply,
+            values,
+            bindings: &bindings,
+            shared,
+        };
+        told.ruled(id).unwrap_or_else(|| told.unruled())
     }
 
     pub(super) fn decode(&self, reply: &UpstreamReply) -> Decoded {

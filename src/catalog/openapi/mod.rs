@@ -186,7 +186,7 @@ fn published(schema: &mut Value, owner: &str) {
     }
 }
 
-/// `dbss-om` style -> `DbssOm` style, for names in the document.
+/// `acme-eu` style -> `AcmeEu` style, for names in the document.
 fn pascal(name: &str) -> String {
     name.split(['-', '_'])
         .map(|part| {

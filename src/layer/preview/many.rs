@@ -26,17 +26,6 @@ pub struct Many {
     fails: bool,
 }
 
-/// A task that would be acted on.
-#[derive(Serialize)]
-struct Valid<'a> {
-    task: String,
-    provider: &'a str,
-    id: &'a str,
-    action: &'a str,
-    validate_only: bool,
-    outcome: &'static str,
-}
-
 /// A request, and for which tasks it is.
 #[derive(Serialize)]
 struct VendorRequest<'a> {
@@ -64,14 +53,7 @@ impl Many {
         if !self.rules.contains_key(&provider.name) {
             self.rules.insert(provider.name.clone(), written(&Rules::of(provider, route)));
         }
-        self.results.push(written(&Valid {
-            task: checked.name(),
-            provider: &provider.name,
-            id: &checked.call.id,
-            action: &route.action,
-            validate_only: true,
-            outcome: Outcome::NotDone.as_str(),
-        }));
+        self.results.push(written(&checked.valid()));
     }
 
     /// The next task would not be: its result as the batch would have it.
