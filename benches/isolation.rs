@@ -26,8 +26,10 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use provider::provider;
 use times::at;
 
+mod provider;
 mod times;
 
 /// Of one provider. Four times this is what a debug build does with ease.
@@ -215,20 +217,7 @@ async fn gateway(good: SocketAddr, hanging: SocketAddr) -> Result<RunningGateway
         ("hanging", hanging, "{ timeout: 200ms }"),
         ("unguarded", hanging, "{ timeout: 200ms, breaker: none }"),
     ] {
-        routes.push_str(&format!(
-            r#"  {name}:
-    title: A vendor
-    endpoint: http://{address}
-    id: {{ type: string }}
-    limits: {limits}
-    actions:
-      stop:
-        title: Stops
-        schema: schemas/stop.json
-        request: {{ method: POST, path: "/jobs/${{id}}/stop" }}
-        reply: {{ schema: schemas/page.json, outcome: [{{ status: 200, is: done, state: stopped }}] }}
-"#
-        ));
+        routes.push_str(&provider(name, address, limits));
     }
     let sources = Sources::memory([
         ("routes.yaml", routes.as_str()),

@@ -25,6 +25,7 @@ use times::at;
 
 #[path = "overload/gateway.rs"]
 mod gateway;
+mod provider;
 mod times;
 
 /// Of each rate.

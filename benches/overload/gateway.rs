@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::provider::provider;
 use super::{Failure, Scene};
 
 /// The built program, with its files in a folder of its own.
@@ -25,7 +26,10 @@ impl Gateway {
     pub(super) async fn start(scene: &Scene, under: &str, vendor: SocketAddr) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("taskgate-overload-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("schemas"))?;
-        std::fs::write(folder.join("routes.yaml"), routes(vendor, scene.limits))?;
+        std::fs::write(
+            folder.join("routes.yaml"),
+            format!("version: 1\nproviders:\n{}", provider("busy", vendor, scene.limits)),
+        )?;
         std::fs::write(
             folder.join("schemas/stop.json"),
             r#"{ "type": "object", "properties": { "reason": { "type": "string" } }, "additionalProperties": false }"#,
@@ -94,23 +98,4 @@ impl Drop for Gateway {
 
 fn lines_of(file: &Path) -> Result<usize, Failure> {
     Ok(std::fs::read(file)?.iter().filter(|byte| **byte == b'\n').count())
-}
-
-fn routes(vendor: SocketAddr, limits: &str) -> String {
-    format!(
-        r#"version: 1
-providers:
-  busy:
-    title: A vendor
-    endpoint: http://{vendor}
-    id: {{ type: string }}
-    limits: {limits}
-    actions:
-      stop:
-        title: Stops
-        schema: schemas/stop.json
-        request: {{ method: POST, path: "/jobs/${{id}}/stop" }}
-        reply: {{ schema: schemas/page.json, outcome: [{{ status: 200, is: done, state: stopped }}] }}
-"#
-    )
 }

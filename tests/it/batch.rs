@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use super::answers::{Seen, Told};
 use super::caller::Caller;
 use super::rig::Rig;
+use super::shown::words;
 
 async fn send(caller: &Caller, target: &str, headers: &[(&str, &str)], body: &Value) -> Told {
     let mut all = vec![("content-type", "application/json")];
@@ -359,18 +360,9 @@ async fn a_task_in_another_spelling_is_another_name_and_never_sent_twice() {
     let requests: Vec<Value> = tasks.iter().map(|task| json!({ "task": format!("tasks/{task}") })).collect();
     let told = send(&rig.caller, "/tasks:batchStop", &[], &json!({ "requests": requests })).await;
     let document = told.json();
-    let of = |result: &Value| {
-        result
-            .pointer("/error/reason")
-            .unwrap_or(&result["outcome"])
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let words: Vec<String> = document["results"].as_array().unwrap().iter().map(of).collect();
     let no_run = "INVALID_TASK_ID";
     assert_eq!(
-        words,
+        words(&told),
         ["accepted", no_run, no_run, no_run, no_run, no_run, "UNKNOWN_PROVIDER", "accepted"]
     );
     assert_eq!(document["results"][1]["task"], "tasks/prime/%31%35", "as the caller wrote it");

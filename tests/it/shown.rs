@@ -32,17 +32,13 @@ fn sizes(told: &Told) -> Vec<usize> {
     requests.map(|request| request["tasks"].as_array().unwrap().len()).collect()
 }
 
-/// Each task's reason why it would not be sent, or the word that it would be.
-fn words(told: &Told) -> Vec<String> {
+/// Of each task of a batch the reason why it did not succeed, or its outcome.
+pub(crate) fn words(told: &Told) -> Vec<String> {
     let document = told.json();
     let results = document["results"].as_array().unwrap().iter();
     let word = |result: &Value| {
-        result
-            .pointer("/error/reason")
-            .unwrap_or(&result["outcome"])
-            .as_str()
-            .unwrap()
-            .to_owned()
+        let word = result.pointer("/error/reason").unwrap_or(&result["outcome"]);
+        word.as_str().unwrap().to_owned()
     };
     results.map(word).collect()
 }

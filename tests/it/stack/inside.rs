@@ -1,6 +1,5 @@
 //! What can go wrong inside: overload, panics, errors of every reason, providers that are not configured.
 
-use std::panic;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +19,7 @@ use tokio::sync::Notify;
 use tower::service_fn;
 
 use super::super::rig::{self, PROVIDERS};
-use super::{BrokenOff, JSON, PRIME, Stage, ZSTACK, check, full, plain_success, request, tell, vendor_that_says};
+use super::{BrokenOff, JSON, PRIME, Stage, ZSTACK, check, expect_panics, full, plain_success, request, tell, vendor_that_says};
 
 /// A body that says whether it was read.
 struct Watched(Arc<AtomicUsize>);
@@ -88,16 +87,7 @@ async fn one_call_too_many_is_shed_before_its_body_is_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_answer_and_takes_nobody_along() {
-    let ordinary = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        let is_expected = info
-            .payload()
-            .downcast_ref::<&str>()
-            .is_some_and(|text| text.contains("on purpose"));
-        if !is_expected {
-            ordinary(info);
-        }
-    }));
+    expect_panics();
     let sources = shipped::sources();
     let table = rig::compiled(&sources, &rig::case_environment(&sources, &PROVIDERS)).table;
     let limits = StackLimits {

@@ -15,7 +15,7 @@ use tower::service_fn;
 
 use super::super::answers::Told;
 use super::super::rig::{self, PROVIDERS};
-use super::{Body, JSON, full, plain_success, request, tell};
+use super::{Body, JSON, expect_panics, full, plain_success, request, tell};
 
 const MANY: &str = "POST /tasks/zstack:batchStop";
 
@@ -74,16 +74,7 @@ async fn a_batch_leaves_half_of_the_places_and_takes_eight_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_the_result_of_one_task() {
-    let ordinary = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let is_expected = info
-            .payload()
-            .downcast_ref::<&str>()
-            .is_some_and(|text| text.contains("on purpose"));
-        if !is_expected {
-            ordinary(info);
-        }
-    }));
+    expect_panics();
     let ids = ids(20);
     let broken = ids[7].clone();
     let gateway = gateway(move |outbound| {
