@@ -18,7 +18,7 @@
 //!
 //! [`stack`] is the list of the stages; [`config`] compiles `routes.yaml` into the [`route::RouteTable`] that they read.
 //!
-//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`schema`], [`mapping`], [`route`]; [`idempotency`] and [`operation`]; [`config`]; [`layer`] and [`stack`];
+//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`negotiation`], [`schema`], [`mapping`], [`route`]; [`idempotency`] and [`operation`]; [`config`]; [`layer`] and [`stack`];
 //! [`upstream`], [`telemetry`], [`server`], [`admin`], [`gateway`]; [`simulate`] apart; [`cli`] around all. `ARCHITECTURE.md` has the map and
 //! what is absent on purpose.
 //!
@@ -42,6 +42,7 @@ pub mod idempotency;
 pub mod layer;
 pub mod mapping;
 pub mod model;
+pub mod negotiation;
 pub mod operation;
 pub mod path;
 pub mod query;

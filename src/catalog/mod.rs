@@ -19,13 +19,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::ACCEPT;
 use http::{HeaderMap, Method, Response};
 use serde_json::Value;
 
 use crate::model::error::GatewayError;
 use crate::model::method;
 use crate::model::reason::Reason;
+use crate::negotiation::prefers_json;
 use crate::route::RouteTable;
 
 pub mod advice;
@@ -198,20 +198,6 @@ fn check(asked: Asked<'_>) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// Does the caller name JSON, and no page for people? Who names nothing, or anything, gets the page.
-fn prefers_json(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut json = false;
-    for kind in lists.flat_map(|list| list.split(',')) {
-        match kind.split(';').next().unwrap_or_default().trim() {
-            "text/html" => return false,
-            "application/json" | "application/problem+json" | "application/*" => json = true,
-            _ => {}
-        }
-    }
-    json
-}
-
 fn no_such_page() -> GatewayError {
     let detail = "there is no such page; `/docs` shows what there is";
     GatewayError::new(Reason::UnknownPath, detail)
@@ -232,7 +218,7 @@ const ALLOW: &str = "GET, HEAD";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::{ALLOW as ALLOW_HEADER, CONTENT_TYPE, HeaderValue};
+    use http::header::{ACCEPT, ALLOW as ALLOW_HEADER, CONTENT_TYPE, HeaderValue};
 
     fn catalog() -> Catalog {
         Catalog::new(Arc::default(), |_| Health::default())

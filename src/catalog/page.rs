@@ -10,12 +10,13 @@ use std::io::Read as _;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 
 use crate::crypto::sha256_hex;
+use crate::negotiation::Coding;
 
 /// A document ready to be sent.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ impl Page {
     /// The answer to a request with these headers: the page, or 304 where the caller has it.
     #[must_use]
     pub fn respond(&self, asked: &HeaderMap) -> Response<Bytes> {
-        let coded = self.compressed && takes_gzip(asked);
+        let coded = self.compressed && Coding::asked(asked).packs();
         let etag = match (self.compressed, coded) {
             (true, false) => self.etag.replacen('"', "\"plain-", 1),
             _ => self.etag.clone(),
@@ -115,27 +116,6 @@ fn is_known(asked: &HeaderMap, etag: &str) -> bool {
         .flat_map(|list| list.split(','))
         .map(str::trim)
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
-}
-
-/// Does the caller take gzip? Source: RFC 9110 section 12.5.3.
-fn takes_gzip(asked: &HeaderMap) -> bool {
-    let lists = asked.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let mut any = None;
-    for coding in lists.flat_map(|list| list.split(',')) {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let refused = parts.any(|part| {
-            part.strip_prefix("q=")
-                .is_some_and(|weight| weight.trim_matches(['0', '.']).is_empty())
-        });
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-            return !refused;
-        }
-        if name == "*" {
-            any = Some(!refused);
-        }
-    }
-    any.unwrap_or(false)
 }
 
 /// The build has compressed it, so it can be decompressed; what cannot would be shown as nothing.
@@ -186,23 +166,6 @@ mod tests {
             assert_eq!(response.headers()[ETAG], page.etag);
         }
         assert_ne!(page.etag, Page::new(JSON, "[]").etag);
-    }
-
-    #[test]
-    fn codings() {
-        for (accepted, gzip) in [
-            ("gzip", true),
-            ("br, GZIP;q=0.5", true),
-            ("*", true),
-            ("gzip;q=0, *", false),
-            ("gzip; q=0.000", false),
-            ("*;q=0", false),
-            ("identity", false),
-            ("", false),
-        ] {
-            assert_eq!(takes_gzip(&headers(&[("accept-encoding", accepted)])), gzip, "{accepted}");
-        }
-        assert!(!takes_gzip(&HeaderMap::new()));
     }
 
     #[test]

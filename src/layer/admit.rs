@@ -15,14 +15,14 @@ use http::{HeaderMap, Method, Request, Uri};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::content::Coding;
-use super::{Admitted, CallContext, Failed, Keyed, Reply, Stage, content, prefer};
+use super::{Admitted, CallContext, Failed, Keyed, Reply, Stage, prefer};
 use crate::codec::{Limits, json};
 use crate::idempotency::IdempotencyKey;
 use crate::model::call::{Asked, BatchCall, OperationCall, TaskCall};
 use crate::model::error::GatewayError;
 use crate::model::method;
 use crate::model::reason::Reason;
+use crate::negotiation::{self, Coding};
 use crate::path::{self, Target};
 use crate::query;
 
@@ -195,7 +195,7 @@ impl<'a> Fields<'a> {
                 "via" => fields.has_come_via = true,
                 "expect" => fields.expects |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
                 "prefer" => fields.prefers = true,
-                "accept" => fields.accepts |= !content::plainly_takes_json(value),
+                "accept" => fields.accepts |= !negotiation::plainly_takes_json(value),
                 "accept-encoding" => fields.weighs_codings |= value.as_bytes().contains(&b';'),
                 "content-type" if fields.media_type.is_some() => fields.has_media_types = true,
                 "content-type" => fields.media_type = Some(value),
@@ -306,7 +306,7 @@ fn validate_only(query: &str, target: &Target) -> Result<bool, GatewayError> {
 
 /// Is there an answer that the caller takes? Afterwards it would be too late.
 fn check_answer(fields: &Fields<'_>, headers: &HeaderMap) -> Result<(), GatewayError> {
-    if fields.accepts && !content::takes_json(headers) {
+    if fields.accepts && !negotiation::takes_json(headers) {
         let detail = "answers are `application/json`, and problems `application/problem+json`";
         return Err(GatewayError::new(Reason::NotAcceptable, detail).with_metadata("header", "accept"));
     }

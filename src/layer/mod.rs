@@ -24,7 +24,6 @@ use crate::route::{Provider, Route};
 use crate::telemetry::metrics::RequestMeter;
 
 pub mod admit;
-pub mod content;
 pub mod dispatch;
 pub mod errand;
 pub mod fork;

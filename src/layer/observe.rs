@@ -17,7 +17,6 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use super::content::Coding;
 use super::prefer::{self, PREFERENCE_APPLIED};
 use super::quota::{RATELIMIT, RATELIMIT_POLICY, RateLimits, Said};
 use super::rescue::Spoken;
@@ -26,6 +25,7 @@ use super::trace::{Trace, TraceIds};
 use super::{CallContext, CallCredentials, Doubt, Stage, request_id};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
+use crate::negotiation::Coding;
 use crate::telemetry::log::{self, RequestRecord};
 use crate::telemetry::metrics;
 use crate::telemetry::metrics::{InFlight, RequestMeter};

@@ -11,6 +11,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
+use crate::negotiation::split_outside_quotes;
+
 /// How long the caller wants to wait, at most [`MAX_WAIT`].
 ///
 /// ```
@@ -66,25 +68,6 @@ fn preferences(line: &str) -> Vec<(&str, &str)> {
             (name.trim(), value.trim())
         })
         .collect()
-}
-
-/// The parts of a line between separators that stand outside quotes.
-pub(super) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (at, character) in text.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if character == separator && !quoted => {
-                parts.extend(text.get(start..at));
-                start = at + separator.len_utf8();
-            }
-            _ => {}
-        }
-    }
-    parts.extend(text.get(start..));
-    parts
 }
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");

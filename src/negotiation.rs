@@ -1,4 +1,4 @@
-//! What a caller takes as an answer: `Accept` and `Accept-Encoding`.
+//! Content negotiation: what a caller takes as an answer, by `Accept` and `Accept-Encoding`.
 //!
 //! **Shape**: `Accept: text/html, */*;q=0.1` -> JSON fits; `Accept-Encoding: gzip, br` -> [`Coding::Packed`].
 //!
@@ -13,8 +13,6 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
-
-use super::prefer::split_outside_quotes;
 
 /// In which content codings a caller takes an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +57,12 @@ impl Coding {
         }
     }
 
+    /// Is gzip taken, and liked no less than none?
+    #[must_use]
+    pub fn packs(self) -> bool {
+        matches!(self, Self::Packed | Self::OnlyPacked)
+    }
+
     /// The document with gzip, where the caller wants it and it is worth it.
     #[must_use]
     pub fn pack(self, document: &str) -> Option<Vec<u8>> {
@@ -86,18 +90,52 @@ impl Coding {
 /// Is JSON among the media types that a caller takes?
 #[must_use]
 pub fn takes_json(headers: &HeaderMap) -> bool {
-    // How closely the best range fits, and what it says.
+    match wish(headers, "application", "json") {
+        Wish::None => true,
+        Wish::Other => false,
+        Wish::Weighted { weight, .. } => weight > 0,
+    }
+}
+
+/// Does the caller name JSON, and like it better than a page for people? Who names neither, or anything, gets the page.
+#[must_use]
+pub fn prefers_json(headers: &HeaderMap) -> bool {
+    let named = |kind, subtype| match wish(headers, kind, subtype) {
+        Wish::Weighted { closeness, weight } if closeness > ANYTHING => weight,
+        Wish::Weighted { .. } | Wish::None | Wish::Other => 0,
+    };
+    let json = named("application", "json").max(named("application", "problem+json"));
+    json > named("text", "html")
+}
+
+/// What `Accept` says of one media type.
+enum Wish {
+    /// Nothing of any: everything is taken.
+    None,
+    /// Only others are named.
+    Other,
+    /// How closely the closest range fits, and its weight in thousandths.
+    Weighted { closeness: u8, weight: u16 },
+}
+
+fn wish(headers: &HeaderMap, kind: &str, subtype: &str) -> Wish {
     let mut best: Option<(u8, u16)> = None;
     let mut said_anything = false;
     for element in headers.get_all(ACCEPT).iter().flat_map(elements) {
         let Some((range, weight)) = weighted(element) else { continue };
-        let Some(closeness) = closeness(range) else { continue };
+        let Some(closeness) = closeness(range, kind, subtype) else {
+            continue;
+        };
         said_anything = true;
         if closeness > 0 {
             best = best.max(Some((closeness, weight)));
         }
     }
-    !said_anything || best.is_some_and(|(_, weight)| weight > 0)
+    match best {
+        Some((closeness, weight)) => Wish::Weighted { closeness, weight },
+        None if said_anything => Wish::Other,
+        None => Wish::None,
+    }
 }
 
 /// Most callers send one of these, or nothing.
@@ -143,27 +181,46 @@ fn weight(text: &str) -> Option<u16> {
     }
 }
 
-/// How closely a media range fits JSON, 0 where it does not; nothing for what is no media range.
-fn closeness(range: &str) -> Option<u8> {
+/// How closely a media range fits a media type, 0 where it does not; nothing for what is no media range.
+fn closeness(range: &str, kind: &str, subtype: &str) -> Option<u8> {
     let mut parts = split_outside_quotes(range, ';').into_iter().map(|part| part.trim_matches(BLANKS));
-    let (kind, subtype) = parts.next()?.split_once('/')?;
-    if !is_token(kind) || !is_token(subtype) || (kind == "*" && subtype != "*") {
+    let (any_kind, any_subtype) = parts.next()?.split_once('/')?;
+    if !is_token(any_kind) || !is_token(any_subtype) || (any_kind == "*" && any_subtype != "*") {
         return None;
     }
     let mut fits = true;
     for parameter in parts {
         let (name, value) = parameter.split_once('=')?;
-        // JSON is in UTF-8, and has no other parameter.
+        // What is sent is in UTF-8, and has no other parameter.
         fits &= name.eq_ignore_ascii_case("charset") && value.trim_matches('"').eq_ignore_ascii_case("utf-8");
     }
-    let is_application = kind.eq_ignore_ascii_case("application");
-    Some(match (kind, subtype) {
+    let is_kind = any_kind.eq_ignore_ascii_case(kind);
+    Some(match (any_kind, any_subtype) {
         _ if !fits => 0,
-        ("*", _) => 1,
-        (_, "*") if is_application => 2,
-        (_, subtype) if is_application && subtype.eq_ignore_ascii_case("json") => 3,
+        ("*", _) => ANYTHING,
+        (_, "*") if is_kind => 2,
+        (_, any_subtype) if is_kind && any_subtype.eq_ignore_ascii_case(subtype) => 3,
         _ => 0,
     })
+}
+
+/// The parts of a line between separators that stand outside quotes.
+pub(crate) fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if character == separator && !quoted => {
+                parts.extend(text.get(start..at));
+                start = at + separator.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.extend(text.get(start..));
+    parts
 }
 
 /// Source: RFC 9110 section 5.6.2.
@@ -175,6 +232,8 @@ fn is_token(text: &str) -> bool {
 }
 
 const BLANKS: [char; 2] = [' ', '\t'];
+/// How closely `*/*` fits.
+const ANYTHING: u8 = 1;
 /// An answer about one task has some 400 bytes and goes in one packet in any case.
 const WORTH_PACKING: usize = 1024;
 
@@ -226,6 +285,25 @@ mod tests {
             (&["json, text/html"], false),
         ] {
             assert_eq!(takes_json(&headers(ACCEPT, lines)), takes, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn pages_for_people_by_one_table() {
+        for (lines, json) in [
+            (&[][..], false),
+            (&["*/*"], false),
+            (&["application/json"], true),
+            (&["application/problem+json"], true),
+            (&["application/*, text/plain;q=0.5"], true),
+            (&["application/json;q=0"], false),
+            (&["text/html, application/json"], false),
+            (&["text/html;q=0.5, application/json"], true),
+            (&["text/*;q=0.9, application/json;q=0.8"], false),
+            (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], false),
+            (&["text/html;q=0, application/json;q=0.1"], true),
+        ] {
+            assert_eq!(prefers_json(&headers(ACCEPT, lines)), json, "{lines:?}");
         }
     }
 
