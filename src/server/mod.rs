@@ -272,7 +272,7 @@ where
 
 /// A process has 1024 file descriptors by default on Linux; a connection may need one to a vendor, and some must be left.
 pub const DEFAULT_CONNECTIONS: usize = 400;
-/// To make them anew takes a request a percent or two of its work. These are 5 MiB, what a processor has close by.
+/// To make them anew takes three thousand instructions for each request. These are 5 MiB, about what a processor has close by.
 const KEPT: usize = 256;
 /// A head is one packet; ten seconds allow for a slow link and cut off who sends a byte at a time.
 pub const DEFAULT_HEAD: Duration = Duration::from_secs(10);
