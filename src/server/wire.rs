@@ -485,8 +485,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// again when it ends.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
-/// Nearly every request is shorter; of a longer one the library reads the rest.
-const FIRST_BYTES: usize = 4096;
+/// Most requests are shorter; of a longer one the library reads the rest. It takes that in two reads, so that a body that was answered before
+/// it was asked for is still passed over and the connection lives on.
+const FIRST_BYTES: usize = 16 * 1024;
 
 /// Reads in a row before others get their turn.
 const LINGER_READS: usize = 64;
