@@ -15,9 +15,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
+use http::{Response, Version};
 use http_body_util::Full;
+use tokio::sync::Notify;
 
 use super::Tasks;
 use crate::upstream::bell::Rope;
@@ -38,6 +39,10 @@ pub(super) struct Desk {
     whole: AtomicUsize,
     /// Calls that have not ended.
     under_way: AtomicUsize,
+    /// The library has nothing in hand, neither to read nor to write. Known of HTTP/1.1.
+    between: AtomicBool,
+    /// Told when a request has come by HTTP/2.
+    http2: Notify,
 }
 
 impl Default for Desk {
@@ -48,6 +53,8 @@ impl Default for Desk {
             requests: AtomicUsize::new(0),
             whole: AtomicUsize::new(usize::MAX),
             under_way: AtomicUsize::new(0),
+            between: AtomicBool::new(false),
+            http2: Notify::new(),
         }
     }
 }
@@ -67,9 +74,28 @@ impl Desk {
     }
 
     /// The head of a request has arrived.
-    pub(super) fn took_over(&self) {
+    pub(super) fn took_over(&self, version: Version) {
         self.busy.store(true, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
+        if version == Version::HTTP_2 {
+            self.http2.notify_one();
+        }
+    }
+
+    /// Returns when a request has come by HTTP/2.
+    pub(super) async fn http2_asked(&self) {
+        self.http2.notified().await;
+    }
+
+    /// What came in is read, and what was written has left: whether that is the end of a request and its answer.
+    pub(super) fn set_between(&self, between: bool) {
+        let is_between = between && !self.is_busy() && self.requests.load(Ordering::Relaxed) == self.whole.load(Ordering::Relaxed);
+        self.between.store(is_between, Ordering::Relaxed);
+    }
+
+    /// Is the connection between two requests, with nothing left to be read or written?
+    pub(super) fn is_between(&self) -> bool {
+        self.between.load(Ordering::Relaxed)
     }
 
     /// Its answer is being written; whether that is a refusal.

@@ -138,6 +138,11 @@ impl Framing {
         self.place == Place::Fields || (self.place == Place::Request && !self.line.is_empty())
     }
 
+    /// The last message has ended, and nothing of another one has come.
+    pub(super) fn is_between(&self) -> bool {
+        self.place == Place::Request && self.line.is_empty()
+    }
+
     /// A request line has begun and not ended; whether it got beyond its method.
     pub(super) fn request_line(&self) -> Option<bool> {
         (self.place == Place::Request && !self.line.is_empty()).then(|| self.line.contains(&b' '))

@@ -12,6 +12,7 @@
 //! - What the library takes and the RFCs forbid is refused before any stage works on it (`framing`, `door`).
 //! - A caller that shuts its sending side, resets its stream, or vanishes, does not cancel the call: an effect that was begun is
 //!   seen through and recorded (`half_close`, `desk`).
+//! - A connection on which nothing is asked costs little, where there are many (`talk`).
 //! - Who is refused and comes back at once does not take the processor from those who are served (`brake`).
 
 mod brake;
@@ -20,6 +21,7 @@ mod door;
 mod framing;
 mod refusal;
 mod shutdown;
+mod talk;
 mod wire;
 
 use std::convert::Infallible;
@@ -29,16 +31,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -48,17 +48,20 @@ use self::brake::Brake;
 use self::desk::{Desk, Work};
 use self::shutdown::Farewell;
 pub use self::shutdown::Shutdown;
+use self::talk::Library;
 use self::wire::{Pace, Wire};
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::telemetry::metrics;
-use crate::upstream::bell::{unless, unless_at_last};
+use crate::upstream::bell::unless;
 
 /// How many connections, and how long each may take for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Connections at once; one more is turned away with a 503.
     pub connections: usize,
+    /// Up to so many connections keep their buffers while nothing is asked; beyond, they have none then.
+    pub kept: usize,
     /// For the head of a request, from its first byte.
     pub head: Duration,
     /// Between two requests on one connection.
@@ -73,6 +76,7 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: DEFAULT_CONNECTIONS,
+            kept: KEPT,
             head: DEFAULT_HEAD,
             idle: DEFAULT_IDLE,
             write: DEFAULT_WRITE,
@@ -112,16 +116,16 @@ where
     let tasks = Tasks::default();
     // Ends every task also when the future of this function is dropped.
     let _guard = tasks.abort.clone().drop_guard();
-    let builder = Arc::new(builder(tasks.clone()));
+    let library = Arc::new(Library::new(tasks.clone(), limits.kept));
     let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let brake = Brake::default();
-    let pace = Pace {
+    let pace = Arc::new(Pace {
         head: limits.head,
         idle: limits.idle,
         linger: LINGER,
         write: limits.write,
-    };
+    });
 
     loop {
         let socket = tokio::select! {
@@ -143,20 +147,15 @@ where
         };
         if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
             let desk = Arc::<Desk>::default();
-            let wire = Wire::new(socket, Arc::clone(&desk), pace, brake.clone());
+            let wire = Wire::new(socket, Arc::clone(&desk), Arc::clone(&pace), brake.clone());
             let stage = Stage {
                 service: service.clone(),
                 desk,
                 methods: limits.methods,
                 tasks: tasks.clone(),
                 shutdown: shutdown.clone(),
-                is_http2: Arc::default(),
             };
-            let (builder, shutdown) = (Arc::clone(&builder), shutdown.clone());
-            tasks.execute(async move {
-                serve(&builder, wire, stage, pace, shutdown).await;
-                drop(place);
-            });
+            tasks.execute(talk::serve(Arc::clone(&library), Box::new(wire), stage, place));
         } else if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
             tasks.execute(async move {
                 turn_away(socket).await;
@@ -174,61 +173,6 @@ where
         tracing::warn!(connections = tasks.tracker.len(), "the time to finish is over");
         tasks.abort.cancel();
         tasks.tracker.wait().await;
-    }
-}
-
-/// Serves one connection to its end.
-async fn serve<I, S>(builder: &Builder<Tasks>, wire: Wire<I>, stage: Stage<S>, pace: Pace, shutdown: Shutdown)
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    let desk = Arc::clone(&stage.desk);
-    let is_http2 = Arc::clone(&stage.is_http2);
-    let connection = builder.serve_connection(TokioIo::new(wire), stage);
-    tokio::pin!(connection);
-    let ended = match unless_at_last(told(&shutdown, &is_http2, &desk, pace), connection.as_mut()).await {
-        Ok(ended) => ended,
-        Err(Told::End) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        // What is still open after a GOAWAY are answers that nobody takes.
-        Err(Told::Idle) => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                biased;
-                ended = connection => ended,
-                () = desk.idle(pace.write) => Ok(()),
-            }
-        }
-    };
-    if let Err(error) = ended {
-        // A caller that hangs up or sends rubbish; it was answered where that was possible.
-        tracing::debug!(error, "connection ended early");
-    }
-}
-
-/// What ends a connection from outside.
-enum Told {
-    End,
-    Idle,
-}
-
-async fn told(shutdown: &Shutdown, is_http2: &Notify, desk: &Desk, pace: Pace) -> Told {
-    tokio::select! {
-        // Without it chance decides which is asked first, and a simulated run could not be had again.
-        biased;
-        () = shutdown.closed() => Told::End,
-        // HTTP/2 says up to which request it listens, so that its end can begin earlier and nothing is lost. The stages say
-        // it for HTTP/1.
-        () = async {
-            shutdown.left().await;
-            is_http2.notified().await;
-        } => Told::End,
-        // The wire ends idle connections of HTTP/1.1; of HTTP/2 it does not know which are.
-        () = desk.idle(pace.idle) => Told::Idle,
     }
 }
 
@@ -256,28 +200,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn builder(tasks: Tasks) -> Builder<Tasks> {
-    let mut builder = Builder::new(tasks);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        // The wire keeps the time: it can answer with a 408 and tells a slow head from an idle connection.
-        .header_read_timeout(None)
-        .half_close(true)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_H2_STREAMS)
-        .max_pending_accept_reset_streams(MAX_H2_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_H2_ERROR_RESETS)
-        .max_header_list_size(MAX_H2_HEADER_LIST)
-        .keep_alive_interval(H2_PING_EVERY)
-        .keep_alive_timeout(H2_PING_TIMEOUT);
-    builder
-}
-
 /// The tasks of one server: connections, the streams that the HTTP/2 library starts, and calls whose callers have left.
 #[derive(Clone, Default)]
 struct Tasks {
@@ -297,10 +219,7 @@ impl Tasks {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, future: F) {
-        let abort = self.abort.clone();
-        drop(self.tracker.spawn(async move {
-            let _ended_or_not = unless(abort.cancelled(), future).await;
-        }));
+        drop(self.tracker.spawn(unless(self.abort.clone().cancelled_owned(), future)));
     }
 }
 
@@ -311,8 +230,6 @@ struct Stage<S> {
     methods: &'static str,
     tasks: Tasks,
     shutdown: Shutdown,
-    /// Told when a request has come by HTTP/2.
-    is_http2: Arc<Notify>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Stage<S>
@@ -325,11 +242,8 @@ where
     type Future = Farewell<Work<Oneshot<S, Request<Incoming>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.desk.took_over();
         let version = request.version();
-        if version == Version::HTTP_2 {
-            self.is_http2.notify_one();
-        }
+        self.desk.took_over(version);
         Farewell::new(self.work(request), version, &self.shutdown)
     }
 }
@@ -358,6 +272,8 @@ where
 
 /// A process has 1024 file descriptors by default on Linux; a connection may need one to a vendor, and some must be left.
 pub const DEFAULT_CONNECTIONS: usize = 400;
+/// To make them anew takes three thousand instructions for each request. These are 5 MiB, about what a processor has close by.
+const KEPT: usize = 256;
 /// A head is one packet; ten seconds allow for a slow link and cut off who sends a byte at a time.
 pub const DEFAULT_HEAD: Duration = Duration::from_secs(10);
 /// Above the 60 seconds for which common balancers keep a connection, so that they close first and never send into a closing one.

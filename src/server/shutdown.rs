@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Response, Version};
 use pin_project_lite::pin_project;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The end of a server, in two steps. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,11 @@ impl Shutdown {
 
     pub(super) async fn closed(&self) {
         self.closed.cancelled().await;
+    }
+
+    /// As [`Self::closed`], and borrowing nothing.
+    pub(super) fn closed_owned(self) -> WaitForCancellationFutureOwned {
+        self.closed.cancelled_owned()
     }
 }
 

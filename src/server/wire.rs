@@ -18,6 +18,7 @@
 
 use std::future::Future as _;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -35,7 +36,7 @@ use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 
 /// How long what may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Pace {
     pub(super) head: Duration,
     pub(super) idle: Duration,
@@ -46,7 +47,7 @@ pub(super) struct Pace {
 /// One connection.
 pub(super) struct Wire<I> {
     socket: I,
-    pace: Pace,
+    pace: Arc<Pace>,
     /// Where the requests of the connection are taken over.
     desk: Arc<Desk>,
     /// A request has begun that no answer was given to.
@@ -54,6 +55,8 @@ pub(super) struct Wire<I> {
     protocol: Protocol,
     /// Reads along with HTTP/1.1.
     framing: Framing,
+    /// What came before the library was there.
+    early: Bytes,
     /// What is wrong with what was read, once something is.
     fault: Option<Fault>,
     /// What the library still has to read instead of what is wrong.
@@ -62,6 +65,8 @@ pub(super) struct Wire<I> {
     read_by: Alarm,
     /// When the caller has to take more of the answer.
     write_by: Alarm,
+    /// The library has written something and not heard that it has left.
+    unflushed: bool,
     /// What is left of an own answer.
     own: Bytes,
     /// An own answer was given: reads end, and what the library still writes is dropped.
@@ -75,7 +80,11 @@ pub(super) struct Wire<I> {
 }
 
 impl<I> Wire<I> {
-    pub(super) fn new(socket: I, desk: Arc<Desk>, pace: Pace, brake: Brake) -> Self {
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
+    }
+
+    pub(super) fn new(socket: I, desk: Arc<Desk>, pace: Arc<Pace>, brake: Brake) -> Self {
         Self {
             socket,
             pace,
@@ -83,10 +92,12 @@ impl<I> Wire<I> {
             head_began: false,
             protocol: Protocol::default(),
             framing: Framing::default(),
+            early: Bytes::new(),
             fault: None,
             poison: b"",
             read_by: Alarm::default(),
             write_by: Alarm::default(),
+            unflushed: false,
             own: Bytes::new(),
             refused: false,
             quiet: false,
@@ -205,9 +216,32 @@ impl<I: AsyncWrite + Unpin> Wire<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<I> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+impl<I: AsyncRead + AsyncWrite + Unpin> Wire<I> {
+    /// Waits for the first bytes of a request, which the library reads later, and says what is spoken.
+    pub(super) fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Begun> {
+        let mut space = [const { MaybeUninit::uninit() }; FIRST_BYTES];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut space);
+            // What is broken is at its end.
+            let _ = ready!(self.poll_socket_read(cx, &mut buffer));
+            let bytes = buffer.filled();
+            self.early = match self.early.is_empty() {
+                true => Bytes::copy_from_slice(bytes),
+                false => [&self.early, bytes].concat().into(),
+            };
+            if self.early.is_empty() {
+                return Poll::Ready(Begun::Nothing);
+            }
+            match self.protocol {
+                Protocol::Undecided(_) if !bytes.is_empty() => {}
+                Protocol::Undecided(_) | Protocol::Http1 => return Poll::Ready(Begun::Http1),
+                Protocol::Http2 => return Poll::Ready(Begun::Http2),
+            }
+        }
+    }
+
+    fn poll_socket_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self;
         if this.refused {
             return Poll::Ready(Ok(()));
         }
@@ -229,6 +263,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<I> {
             return Poll::Pending;
         }
         this.quiet = !this.head_began;
+        this.desk.set_between(this.framing.is_between() && !this.unflushed);
         ready!(this.read_by.poll(cx, this.pace.idle));
         if this.head_began && !this.protocol.may_be_http2() {
             this.refuse(Reason::RequestTimeout);
@@ -241,12 +276,26 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<I> {
     }
 }
 
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.desk.set_between(false);
+        if this.early.is_empty() || this.refused {
+            return this.poll_socket_read(cx, buffer);
+        }
+        let now = this.early.split_to(this.early.len().min(buffer.remaining()));
+        buffer.put_slice(&now);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.refused {
             return Poll::Ready(Ok(bytes.len()));
         }
+        this.unflushed = true;
         let mut bytes = bytes;
         if !this.protocol.may_be_http2()
             && let Some((start, reason)) = find_library_answer(bytes, this.framing.request_line())
@@ -270,7 +319,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_own(cx))?;
-        Pin::new(&mut this.socket).poll_flush(cx)
+        ready!(Pin::new(&mut this.socket).poll_flush(cx))?;
+        this.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -334,6 +385,14 @@ fn find_library_answer(bytes: &[u8], request_line: Option<bool>) -> Option<(usiz
     };
     let is_bare = fields.split("\r\n").any(|field| field.eq_ignore_ascii_case("content-length: 0"));
     (is_bare && !has("x-request-id")).then_some((start, reason))
+}
+
+/// What the first bytes are the beginning of.
+pub(super) enum Begun {
+    /// Of nothing: the caller has left, or may not ask any more.
+    Nothing,
+    Http1,
+    Http2,
 }
 
 /// What is spoken, as far as the first bytes tell.
@@ -425,6 +484,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// No line may hold a NUL, and none may follow a CR, so the library refuses any head that goes on like this; it looks at a head
 /// again when it ends.
 const POISON: &[u8] = b"\0\r\n\r\n";
+
+/// Most requests are shorter; of a longer one the library reads the rest. It takes that in two reads, so that a body that was answered before
+/// it was asked for is still passed over and the connection lives on.
+const FIRST_BYTES: usize = 16 * 1024;
 
 /// Reads in a row before others get their turn.
 const LINGER_READS: usize = 64;

@@ -7,13 +7,14 @@
 //! **Invariants**: no ring is lost. It is noted before its owner is looked for, and `release` lets it ring again before it asks, so
 //! whoever rings is heard by one of the two.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
+use pin_project_lite::pin_project;
 
 /// A waker between a task and a part of it.
 #[derive(Debug)]
@@ -86,40 +87,65 @@ impl Rope {
 
 /// Works unless there is a signal: nothing is begun after it. It is polled only when it has rung, `work` whenever somebody has: who waits
 /// for what comes once in a connection's life does not pay for it at every step.
-pub(crate) async fn unless<S: Future, W: Future>(signal: S, work: W) -> Result<W::Output, S::Output> {
-    race(signal, work, false).await
+pub(crate) fn unless<S: Future, W: Future>(signal: S, work: W) -> Unless<S, W> {
+    Unless {
+        signal,
+        work,
+        rope: Rope::new(),
+        work_first: false,
+    }
 }
 
 /// As [`unless`], but what the work can do at the moment of the signal is still done.
-pub(crate) async fn unless_at_last<S: Future, W: Future>(signal: S, work: W) -> Result<W::Output, S::Output> {
-    race(signal, work, true).await
+pub(crate) fn unless_at_last<S: Future, W: Future>(signal: S, work: W) -> Unless<S, W> {
+    Unless {
+        work_first: true,
+        ..unless(signal, work)
+    }
 }
 
-async fn race<S: Future, W: Future>(signal: S, work: W, work_first: bool) -> Result<W::Output, S::Output> {
-    let rope = Rope::new();
-    let (mut signal, mut work) = (pin!(signal), pin!(work));
-    poll_fn(|cx| {
-        if work_first && let Poll::Ready(output) = work.as_mut().poll(cx) {
+pin_project! {
+    /// The work, or the signal that ended it. Written out, as an `async fn` would hold each of the two twice.
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Unless<S, W> {
+        #[pin]
+        signal: S,
+        #[pin]
+        work: W,
+        rope: Rope,
+        work_first: bool,
+    }
+}
+
+impl<S: Future, W: Future> Future for Unless<S, W> {
+    type Output = Result<W::Output, S::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if *this.work_first
+            && let Poll::Ready(output) = this.work.as_mut().poll(cx)
+        {
             return Poll::Ready(Ok(output));
         }
-        rope.bell.listen(cx);
-        if rope.bell.answer()
-            && let Poll::Ready(told) = signal.as_mut().poll(&mut Context::from_waker(&rope.waker))
+        this.rope.bell.listen(cx);
+        if this.rope.bell.answer()
+            && let Poll::Ready(told) = this.signal.poll(&mut Context::from_waker(&this.rope.waker))
         {
             return Poll::Ready(Err(told));
         }
-        if work_first {
+        if *this.work_first {
             Poll::Pending
         } else {
-            work.as_mut().poll(cx).map(Ok)
+            this.work.poll(cx).map(Ok)
         }
-    })
-    .await
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
 
     #[tokio::test(start_paused = true)]

@@ -105,7 +105,9 @@ enum Halt {
 impl Pool {
     pub(super) fn new(connector: Connector, most: usize) -> Self {
         let mut protocol = http1::Builder::new();
-        protocol.max_buf_size(MAX_REPLY_HEAD_BYTES).max_headers(MAX_REPLY_HEADERS);
+        // Its bound of 100 headers, of which real answers have ten to thirty, stays: with another one it makes and fills two arrays of them
+        // for each answer.
+        protocol.max_buf_size(MAX_REPLY_HEAD_BYTES);
         Self {
             connector,
             protocol,
@@ -244,6 +246,13 @@ impl Kept {
         fits(&response)?;
         let (head, mut body) = response.into_parts();
         let mut read = Pieces::default();
+        // What came with the head is there already.
+        self.rope.bell.hold();
+        let early = read.poll(&mut body, limit, &mut Context::from_waker(&self.rope.waker));
+        self.rope.bell.release();
+        if let Poll::Ready(ended) = early {
+            return ended.map(|()| Response::from_parts(head, read.whole()));
+        }
         match self.drive(|cx| read.poll(&mut body, limit, cx)).await {
             Ok(Ok(())) => Ok(Response::from_parts(head, read.whole())),
             Ok(Err(broken)) => Err(broken),
@@ -254,15 +263,21 @@ impl Kept {
 
     /// Asks `what` until it is ready, and lets the connection work that it waits for.
     async fn drive<T>(&mut self, mut what: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Result<T, Halt> {
+        let Self {
+            connection,
+            meter,
+            rope,
+            alarm,
+            ..
+        } = self;
         poll_fn(|cx| {
-            let rope = self.rope.clone();
             rope.bell.listen(cx);
             let inside = &mut Context::from_waker(&rope.waker);
             // Again, as what is taken from the connection makes room for more; what one of them tells the other is no news outside.
             for _ in 0..MOST_TURNS {
                 rope.bell.hold();
-                self.work(inside);
-                if self.meter.interim_answers() > MAX_INTERIM_ANSWERS {
+                work(connection, inside);
+                if meter.interim_answers() > MAX_INTERIM_ANSWERS {
                     return Poll::Ready(Err(Halt::Flood));
                 }
                 let output = what(inside);
@@ -271,25 +286,16 @@ impl Kept {
                     return Poll::Ready(Ok(output));
                 }
                 if !has_rung {
-                    ready!(self.alarm.as_mut().poll(cx));
+                    ready!(alarm.as_mut().poll(cx));
                     return Poll::Ready(Err(Halt::Time));
                 }
             }
             // Others first.
             cx.waker().wake_by_ref();
-            ready!(self.alarm.as_mut().poll(cx));
+            ready!(alarm.as_mut().poll(cx));
             Poll::Ready(Err(Halt::Time))
         })
         .await
-    }
-
-    /// Lets the connection work. When it has ended it is dropped: that hands back what it had not begun to send.
-    fn work(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            self.connection = None;
-        }
     }
 
     /// Can it take a request, as far as is known?
@@ -299,7 +305,7 @@ impl Kept {
 
     /// Looks at what has come in: an end, or bytes that nobody asked for.
     fn look(&mut self) {
-        self.work(&mut Context::from_waker(Waker::noop()));
+        work(&mut self.connection, &mut Context::from_waker(Waker::noop()));
     }
 
     /// Closes the connection politely, as far as that needs no waiting: TLS says goodbye.
@@ -309,6 +315,15 @@ impl Kept {
         if let Some(mut connection) = connection {
             let _ended = Pin::new(&mut connection).poll(&mut Context::from_waker(Waker::noop()));
         }
+    }
+}
+
+/// Lets a connection work. When it has ended it is dropped: that hands back what it had not begun to send.
+fn work(connection: &mut Option<Http1>, cx: &mut Context<'_>) {
+    if let Some(working) = connection
+        && Pin::new(working).poll(cx).is_ready()
+    {
+        *connection = None;
     }
 }
 
@@ -362,9 +377,6 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// Heads of real answers are below 2 KiB; this is also the size of the read buffer, so it bounds memory per connection.
 pub(super) const MAX_REPLY_HEAD_BYTES: usize = 64 * 1024;
-
-/// Real answers have about ten to thirty headers.
-const MAX_REPLY_HEADERS: usize = 128;
 
 /// A body in many pieces takes two turns for each; others wait meanwhile.
 const MOST_TURNS: usize = 16;

@@ -84,7 +84,15 @@ impl Server {
     }
 
     async fn usual() -> Self {
-        Self::start(ServerLimits::default(), Duration::from_secs(20)).await
+        let kept = 0;
+        Self::start(
+            ServerLimits {
+                kept,
+                ..ServerLimits::default()
+            },
+            Duration::from_secs(20),
+        )
+        .await
     }
 
     async fn connect(&self) -> TcpStream {
