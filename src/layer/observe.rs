@@ -58,16 +58,16 @@ impl<S> Observe<S> {
     }
 
     /// Answers a request, whatever becomes of it.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub async fn answer<B>(&self, request: Box<Request<B>>) -> Response<Full<Bytes>>
     where
-        S: Stage<Request<B>, Done = Spoken, Failed = Infallible>,
+        S: Stage<Box<Request<B>>, Done = Spoken, Failed = Infallible>,
         B: Send,
     {
         let _under_way = self.in_flight.begins();
         let begun = Instant::now();
         let is_head = request.method() == Method::HEAD;
         let coding = Coding::asked(request.headers());
-        let context = CallContext {
+        let context = Arc::new(CallContext {
             request_id: request_id(request.headers()),
             trace: Trace::of(request.headers()),
             deadline: begun + self.deadline,
@@ -75,7 +75,7 @@ impl<S> Observe<S> {
             doubt: Doubt::default(),
             claim: None,
             member: None,
-        };
+        });
         let Ok(spoken) = self.inner.run(&context, request).await;
         self.record(&spoken, &context, begun.elapsed());
         let via = self.via.as_ref().filter(|_| spoken.vendor.is_some());

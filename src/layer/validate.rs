@@ -1,5 +1,7 @@
 //! Validate: [`RoutedCall`] -> [`ValidCall`]: id, defaults and schema.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{CallContext, Completed, Failed, RoutedCall, Stage, ValidCall};
@@ -23,14 +25,15 @@ impl<S> Validate<S> {
 
 impl<S> Stage<RoutedCall> for Validate<S>
 where
-    S: Stage<ValidCall, Done = Completed, Failed = Box<Failed>>,
+    S: Stage<ValidCall, Done = Box<Completed>, Failed = Box<Failed>>,
 {
-    type Done = Completed;
+    type Done = Box<Completed>;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, call: RoutedCall) -> Result<Completed, Box<Failed>> {
-        let call = valid(call)?;
-        self.inner.run(context, call).await
+    fn run(&self, context: &Arc<CallContext>, call: RoutedCall) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
+        // At once, so that the future holds the call in one form only.
+        let call = valid(call);
+        async move { self.inner.run(context, call?).await }
     }
 }
 

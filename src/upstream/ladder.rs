@@ -86,7 +86,7 @@ impl Ladder {
     pub(super) async fn run(
         &self,
         (client, meter): (&UpstreamClient, &ProviderMeter),
-        request: UpstreamRequest,
+        request: &UpstreamRequest,
         applied: Applied,
         terms: &Terms<'_>,
     ) -> Result<Exchange, GatewayError> {
