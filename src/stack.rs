@@ -64,7 +64,7 @@ trait Entry<B>: Send + Sync {
 
 impl<S, B> Entry<B> for Observe<S>
 where
-    S: Stage<Box<Request<B>>, Done = Spoken, Failed = Infallible>,
+    S: Stage<Box<Request<B>>, Done = Box<Spoken>, Failed = Infallible>,
     B: Send + 'static,
 {
     fn enter(self: Arc<Self>, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>, Infallible> {

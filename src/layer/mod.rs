@@ -64,17 +64,17 @@ pub trait Stage<Call>: Send + Sync + 'static {
 pub struct Tasks(Arc<dyn AnyTasks>);
 
 trait AnyTasks: Send + Sync {
-    fn run_any<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Pin<Box<dyn Future<Output = Told> + Send + 'a>>;
+    fn run_any<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Telling<'a>;
 }
 
-/// What the stages for tasks come to.
-type Told = Result<Box<Completed>, Box<Failed>>;
+/// What the stages for tasks come to, in time.
+pub type Telling<'a> = Pin<Box<dyn Future<Output = Result<Box<Completed>, Box<Failed>>> + Send + 'a>>;
 
 impl<S> AnyTasks for S
 where
     S: Stage<TaskCall, Done = Box<Completed>, Failed = Box<Failed>>,
 {
-    fn run_any<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Pin<Box<dyn Future<Output = Told> + Send + 'a>> {
+    fn run_any<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Telling<'a> {
         Box::pin(self.run(context, call))
     }
 }
@@ -90,11 +90,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As the stages say.
-    pub fn run<'a>(
-        &'a self,
-        context: &'a Arc<CallContext>,
-        call: TaskCall,
-    ) -> Pin<Box<dyn Future<Output = Result<Box<Completed>, Box<Failed>>> + Send + 'a>> {
+    pub fn run<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Telling<'a> {
         self.0.run_any(context, call)
     }
 }

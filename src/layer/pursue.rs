@@ -74,7 +74,8 @@ where
             noted: Noted::default(),
             led: None,
         };
-        async move { course.run(resumed).await }
+        // By itself, so that the futures around it are small.
+        Box::pin(async move { course.run(resumed).await })
     }
 }
 

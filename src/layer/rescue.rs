@@ -55,23 +55,23 @@ where
     S: Stage<Box<Request<B>>, Done = Reply, Failed = Box<Failed>>,
     B: Send,
 {
-    type Done = Spoken;
+    type Done = Box<Spoken>;
     type Failed = Infallible;
 
-    async fn run(&self, context: &Arc<CallContext>, request: Box<Request<B>>) -> Result<Spoken, Infallible> {
+    async fn run(&self, context: &Arc<CallContext>, request: Box<Request<B>>) -> Result<Box<Spoken>, Infallible> {
         // Shares the bytes of the head.
         let uri = request.uri().clone();
         let below = pin!(self.inner.run(context, request));
         let failed = match AssertUnwindSafe(below).catch_unwind().await {
-            Ok(Ok(Reply::Completed(completed))) => return Ok(speak(*completed, &context.request_id)),
-            Ok(Ok(Reply::Spoken(spoken))) => return Ok(*spoken),
+            Ok(Ok(Reply::Completed(completed))) => return Ok(Box::new(speak(*completed, &context.request_id))),
+            Ok(Ok(Reply::Spoken(spoken))) => return Ok(spoken),
             Ok(Err(failed)) => *failed,
             Err(panic) => Failed {
                 error: panicked(panic.as_ref()),
                 trail: Trail::default(),
             },
         };
-        Ok(complain(failed, &instance(&uri), &context.request_id))
+        Ok(Box::new(complain(failed, &instance(&uri), &context.request_id)))
     }
 }
 

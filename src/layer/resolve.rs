@@ -125,27 +125,31 @@ where
     type Done = Box<Completed>;
     type Failed = Box<Failed>;
 
-    fn run(&self, context: &Arc<CallContext>, call: TaskCall) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
-        // At once, so that the future holds the call in one form only.
-        let routed = resolve(&self.table, call).map(|routed| {
+    fn run<'a>(
+        &'a self,
+        context: &'a Arc<CallContext>,
+        call: TaskCall,
+    ) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
+        // At once, down to where something is waited for: the future need not hold the call in any of its forms.
+        let begun = resolve(&self.table, call).map(|routed| {
             let resumed = routed.call.resumed.is_some();
-            let meter = match resumed {
-                true => self.meters.of_operations(&routed.route),
-                false => self.meters.of(&routed.route),
-            };
             let called = Called {
-                meter,
+                meter: match resumed {
+                    true => self.meters.of_operations(&routed.route),
+                    false => self.meters.of(&routed.route),
+                },
                 resumed,
                 route: Arc::clone(&routed.route),
                 id: routed.call.id.clone(),
                 reason: caller_reason(&routed.call.body),
             };
-            (routed, called)
+            let below = configured(&routed.provider).map(|()| self.inner.run(context, routed));
+            (called, below)
         });
         async move {
-            let (routed, called) = routed?;
-            let mut result = match configured(&routed.provider) {
-                Ok(()) => self.inner.run(context, routed).await,
+            let (called, below) = begun?;
+            let mut result = match below {
+                Ok(below) => below.await,
                 Err(error) => Err(error.into()),
             };
             // The way back notes what was called: log line and metrics need it whatever happened below.

@@ -1,7 +1,9 @@
 //! Validate: [`RoutedCall`] -> [`ValidCall`]: id, defaults and schema.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use uuid::Uuid;
 
 use super::{CallContext, Completed, Failed, RoutedCall, Stage, ValidCall};
@@ -30,10 +32,15 @@ where
     type Done = Box<Completed>;
     type Failed = Box<Failed>;
 
-    fn run(&self, context: &Arc<CallContext>, call: RoutedCall) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
-        // At once, so that the future holds the call in one form only.
-        let call = valid(call);
-        async move { self.inner.run(context, call?).await }
+    fn run<'a>(
+        &'a self,
+        context: &'a Arc<CallContext>,
+        call: RoutedCall,
+    ) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
+        match valid(call) {
+            Ok(call) => Either::Left(self.inner.run(context, call)),
+            Err(error) => Either::Right(ready(Err(error.into()))),
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -19,8 +19,9 @@ use base64::engine::{DecodePaddingMode, general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 
+use super::nonce::{self, NONCE_BYTES};
 use super::payload::{append, decode};
-use super::{Accepted, OpenError, Operation, TooLong, nonce};
+use super::{Accepted, OpenError, Operation, TooLong};
 use crate::crypto::sha256;
 
 /// The keys of one gateway.
@@ -100,7 +101,7 @@ impl OperationKeys {
     /// [`KeysError::Unusable`] where the machine offers no chance.
     pub fn random() -> Result<Self, KeysError> {
         let mut bytes = SecretBox::new(Box::new([0; KEY_BYTES]));
-        aws_lc_rs::rand::fill(secrecy::ExposeSecretMut::expose_secret_mut(&mut bytes)).map_err(|_| KeysError::Unusable)?;
+        draw(secrecy::ExposeSecretMut::expose_secret_mut(&mut bytes)).ok_or(KeysError::Unusable)?;
         Ok(Self {
             sealing: Key::new(&bytes)?,
             others: Vec::new(),
@@ -112,7 +113,8 @@ impl OperationKeys {
     /// # Errors
     /// [`TooLong`] where the operation does not fit into one.
     pub fn seal(&self, operation: Accepted<'_>) -> Result<String, TooLong> {
-        self.seal_behind("", operation, Timestamp::now())
+        let now = operation.accepted_at;
+        self.seal_behind("", operation, now)
     }
 
     /// The token of an operation, with something in front of it; `now` is now.
@@ -120,13 +122,13 @@ impl OperationKeys {
     /// # Errors
     /// As [`Self::seal`].
     pub fn seal_behind(&self, front: &str, operation: Accepted<'_>, now: Timestamp) -> Result<String, TooLong> {
-        let (head, nonce) = (self.sealing.head(), nonce::fresh(now).ok_or(TooLong)?);
+        let (head, nonce) = (self.sealing.head(), nonce::fresh(draw, now).ok_or(TooLong)?);
         let mut token = Vec::with_capacity(USUAL_BYTES);
         token.extend_from_slice(&head);
         token.extend_from_slice(&nonce);
         append(&mut token, operation).ok_or(TooLong)?;
         let payload = token
-            .get_mut(HEAD_BYTES + NONCE_LEN..)
+            .get_mut(HEAD_BYTES + NONCE_BYTES..)
             .filter(|payload| payload.len() <= MAX_PAYLOAD_BYTES)
             .ok_or(TooLong)?;
         let (key, nonce) = (&self.sealing.key, Nonce::assume_unique_for_key(nonce));
@@ -165,7 +167,7 @@ impl OperationKeys {
 
     fn decrypt(&self, token: &[u8]) -> Option<Vec<u8>> {
         let (head, rest) = token.split_first_chunk::<HEAD_BYTES>()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
         std::iter::once(&self.sealing)
             .chain(&self.others)
             .filter(|key| key.head() == *head)
@@ -218,6 +220,11 @@ impl Key {
     }
 }
 
+/// Chance that nobody can foresee.
+fn draw(bytes: &mut [u8]) -> Option<()> {
+    aws_lc_rs::rand::fill(bytes).ok()
+}
+
 impl PartialEq for OperationKeys {
     /// The same keys in the same order, as their ids tell.
     fn eq(&self, other: &Self) -> bool {
@@ -246,7 +253,7 @@ const ID_LABEL: &[u8] = b"taskgate operation key id\0";
 /// Half of what a request target may have (docs/http.md), so that a proxy's prefix and a query find room beside it. Everyday tokens
 /// have a sixth of it.
 pub const MAX_TOKEN_CHARS: usize = 2048;
-const MAX_PAYLOAD_BYTES: usize = MAX_TOKEN_CHARS / 4 * 3 - HEAD_BYTES - NONCE_LEN - TAG_BYTES;
+const MAX_PAYLOAD_BYTES: usize = MAX_TOKEN_CHARS / 4 * 3 - HEAD_BYTES - NONCE_BYTES - TAG_BYTES;
 /// More than most tokens have.
 const USUAL_BYTES: usize = 352;
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

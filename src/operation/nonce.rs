@@ -12,12 +12,14 @@
 
 use std::cell::RefCell;
 
-use aws_lc_rs::aead::NONCE_LEN;
 use jiff::Timestamp;
 
-/// A nonce that nobody else has, drawn `now`; nothing where the machine has no chance to offer.
-pub(super) fn fresh(now: Timestamp) -> Option<[u8; NONCE_LEN]> {
-    let mut nonce = STORE.with_borrow_mut(Store::take)?;
+/// Fills bytes with chance; nothing where the machine has none to offer.
+pub(super) type Draw = fn(&mut [u8]) -> Option<()>;
+
+/// A nonce that nobody else has, given out `now`; nothing where there is no chance.
+pub(super) fn fresh(draw: Draw, now: Timestamp) -> Option<[u8; NONCE_BYTES]> {
+    let mut nonce = STORE.with_borrow_mut(|store| store.take(draw))?;
     let now = now.as_nanosecond().to_le_bytes();
     nonce.iter_mut().zip(now).for_each(|(byte, time)| *byte ^= time);
     Some(nonce)
@@ -25,14 +27,14 @@ pub(super) fn fresh(now: Timestamp) -> Option<[u8; NONCE_LEN]> {
 
 /// What has been drawn and not been given out.
 struct Store {
-    nonces: [[u8; NONCE_LEN]; DRAWN],
+    nonces: [[u8; NONCE_BYTES]; DRAWN],
     left: usize,
 }
 
 impl Store {
-    fn take(&mut self) -> Option<[u8; NONCE_LEN]> {
+    fn take(&mut self, draw: Draw) -> Option<[u8; NONCE_BYTES]> {
         if self.left == 0 {
-            aws_lc_rs::rand::fill(self.nonces.as_flattened_mut()).ok()?;
+            draw(self.nonces.as_flattened_mut())?;
             self.left = DRAWN;
         }
         self.left -= 1;
@@ -42,9 +44,11 @@ impl Store {
 }
 
 thread_local! {
-    static STORE: RefCell<Store> = const { RefCell::new(Store { nonces: [[0; NONCE_LEN]; DRAWN], left: 0 }) };
+    static STORE: RefCell<Store> = const { RefCell::new(Store { nonces: [[0; NONCE_BYTES]; DRAWN], left: 0 }) };
 }
 
+/// Of AES-GCM.
+pub(super) const NONCE_BYTES: usize = 12;
 /// In six cache lines; drawing so many costs little more than drawing one.
 const DRAWN: usize = 32;
 
@@ -54,9 +58,24 @@ mod tests {
 
     use super::*;
 
+    fn draw(bytes: &mut [u8]) -> Option<()> {
+        fastrand::fill(bytes);
+        Some(())
+    }
+
+    #[test]
+    fn without_chance_there_is_no_nonce_and_nothing_is_taken_for_one() {
+        let mut store = Store {
+            nonces: [[0; NONCE_BYTES]; DRAWN],
+            left: 0,
+        };
+        assert_eq!((store.take(|_| None), store.left), (None, 0));
+        assert!(store.take(draw).is_some());
+    }
+
     #[test]
     fn every_nonce_is_another_one_on_every_thread() {
-        let some = || Vec::from_iter((0..20 * DRAWN + 1).map(|_| fresh(Timestamp::UNIX_EPOCH).unwrap()));
+        let some = || Vec::from_iter((0..20 * DRAWN + 1).map(|_| fresh(draw, Timestamp::UNIX_EPOCH).unwrap()));
         let threads = Vec::from_iter((0..4).map(|_| std::thread::spawn(some)));
         let mut all = some();
         all.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap()));
@@ -66,13 +85,13 @@ mod tests {
     #[test]
     fn what_is_given_out_is_gone_and_a_store_is_filled_anew() {
         let mut store = Store {
-            nonces: [[0; NONCE_LEN]; DRAWN],
+            nonces: [[0; NONCE_BYTES]; DRAWN],
             left: 0,
         };
         let mut all = BTreeSet::new();
         for taken in 1..=3 * DRAWN {
-            all.insert(store.take().unwrap());
-            let gone = store.nonces.iter().filter(|nonce| **nonce == [0; NONCE_LEN]).count();
+            all.insert(store.take(draw).unwrap());
+            let gone = store.nonces.iter().filter(|nonce| **nonce == [0; NONCE_BYTES]).count();
             assert_eq!(
                 (all.len(), gone, store.left),
                 (taken, DRAWN - store.left, (3 * DRAWN - taken) % DRAWN)

@@ -313,15 +313,19 @@ impl KeptSession {
         if !self.has_expired(&exchange.reply) {
             return Ok(exchange);
         }
-        let Some(fresh) = self.session.renewed(token.serial, deadline).await? else {
-            return Ok(exchange);
+        // Boxed, so that the others are small.
+        let again = async {
+            let Some(fresh) = self.session.renewed(token.serial, deadline).await? else {
+                return Ok(exchange);
+            };
+            used.store(fresh.serial, Ordering::Relaxed);
+            let exchange = sender.send(request, apply(&fresh.value)).await?;
+            if self.has_expired(&exchange.reply) {
+                self.session.did_not_help(fresh.serial);
+            }
+            Ok(exchange)
         };
-        used.store(fresh.serial, Ordering::Relaxed);
-        let exchange = sender.send(request, apply(&fresh.value)).await?;
-        if self.has_expired(&exchange.reply) {
-            self.session.did_not_help(fresh.serial);
-        }
-        Ok(exchange)
+        Box::pin(again).await
     }
 
     fn has_expired(&self, reply: &UpstreamReply) -> bool {
