@@ -64,11 +64,13 @@ trait Entry<B>: Send + Sync {
 
 impl<S, B> Entry<B> for Observe<S>
 where
-    S: Stage<Request<B>, Done = Spoken, Failed = Infallible>,
+    S: Stage<Box<Request<B>>, Done = Box<Spoken>, Failed = Infallible>,
     B: Send + 'static,
 {
     fn enter(self: Arc<Self>, request: Request<B>) -> BoxFuture<Response<Full<Bytes>>, Infallible> {
-        // The one box of a request on the way down: the stages below are one future.
+        // By itself, so that the stages hand a pointer on instead of the whole head.
+        let request = Box::new(request);
+        // The one box of a call on the way down to the tasks: the stages are one future.
         Box::pin(async move { Ok(self.answer(request).await) })
     }
 }
@@ -204,7 +206,7 @@ impl Frame {
     where
         U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
         U::Future: Send + 'static,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.build_knowing(table, upstream, Known::default())
@@ -215,7 +217,7 @@ impl Frame {
     where
         U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
         U::Future: Send + 'static,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Self { limits, room, hub, keeper } = self;
@@ -283,7 +285,7 @@ pub fn build<U, B>(table: Arc<RouteTable>, limits: &StackLimits, upstream: U) ->
 where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
     U::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     Frame::new(limits.clone()).build(table, upstream)

@@ -304,7 +304,7 @@ fn outbound(table: &RouteTable, provider: &str, aim: Aim, due: u64) -> Outbound 
         _ => Arc::clone(&provider.actions["stop"]),
     };
     Outbound {
-        context: CallContext {
+        context: Arc::new(CallContext {
             request_id: "r-1".into(),
             trace: taskgate::layer::trace::Trace::of(&HeaderMap::new()),
             deadline: Instant::now() + Duration::from_millis(due),
@@ -312,16 +312,16 @@ fn outbound(table: &RouteTable, provider: &str, aim: Aim, due: u64) -> Outbound 
             doubt: Doubt::default(),
             claim: None,
             member: None,
-        },
+        }),
         provider,
         route,
         aim,
-        request: UpstreamRequest {
+        request: Box::new(UpstreamRequest {
             method: http::Method::POST,
             target: "/".to_owned(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-        },
+        }),
         credentials: CredentialUse::None,
     }
 }

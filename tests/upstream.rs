@@ -76,7 +76,7 @@ fn outbound() -> Outbound {
     let provider = Arc::clone(table.providers.values().next().unwrap());
     let route = Arc::clone(provider.actions.values().next().unwrap());
     Outbound {
-        context: CallContext {
+        context: Arc::new(CallContext {
             request_id: "r-1".into(),
             trace: taskgate::layer::trace::Trace::of(&HeaderMap::new()),
             deadline: soon(),
@@ -84,11 +84,11 @@ fn outbound() -> Outbound {
             doubt: Doubt::default(),
             claim: None,
             member: None,
-        },
+        }),
         provider,
         route,
         aim: Aim::Act,
-        request: post(),
+        request: Box::new(post()),
         credentials: CredentialUse::Normal,
     }
 }

@@ -3,10 +3,12 @@
 //! **Invariants**: everything about the head is decided before a byte of the body is read; the body is read once, within a
 //! size and a time; nothing that the caller says is ignored in silence.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,45 +78,48 @@ impl<S> Admit<S> {
     }
 }
 
-impl<S, B> Stage<Request<B>> for Admit<S>
+impl<S, B> Stage<Box<Request<B>>> for Admit<S>
 where
     S: Stage<Admitted, Done = Reply, Failed = Box<Failed>>,
-    B: http_body::Body<Data = Bytes> + Send,
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Done = Reply;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Reply, Box<Failed>> {
+    async fn run(&self, context: &Arc<CallContext>, mut request: Box<Request<B>>) -> Result<Reply, Box<Failed>> {
         let limits = &self.limits;
-        let (head, body) = request.into_parts();
-        let fields = Fields::read(&head.headers);
-        let (target, validate_only) = check_head(&head, &fields, limits)?;
+        let fields = Fields::read(request.headers());
+        let (target, validate_only) = check_head(&request, &fields, limits)?;
+        let acts = acts(&target);
         // A look changes nothing, whatever it is called.
-        let key = match fields.has_key && acts(&target) {
-            true => IdempotencyKey::parse(&head.headers)?,
+        let key = match fields.has_key && acts {
+            true => IdempotencyKey::parse(request.headers())?,
             false => None,
         };
-        let bytes = read_body(body, &fields, limits, context.deadline).await?;
-        let acts = acts(&target);
+        let (wait, respond_async) = match fields.prefers {
+            true => (prefer::wait(request.headers()), prefer::respond_async(request.headers())),
+            false => (None, false),
+        };
+        let (length, is_typed) = (fields.length, fields.media_type.is_some());
+        let bytes = read_body(request.body_mut(), length, limits, context.deadline).await?;
         if !acts && !bytes.is_empty() {
             return Err(GatewayError::new(Reason::MalformedBody, "a look has no body").into());
         }
-        let body = if acts { parse_body(&bytes, &fields)? } else { Map::new() };
-        let wait = if fields.prefers { prefer::wait(&head.headers) } else { None };
-        let respond_async = fields.prefers && prefer::respond_async(&head.headers);
+        let body = if acts { parse_body(&bytes, is_typed)? } else { Map::new() };
+        drop(bytes);
         let keyed = match key {
             // What is only shown is no call: the key stays free for the one that it is for.
             Some(_) if validate_only => None,
             Some(key) => Some(Box::new(Keyed {
                 key,
-                path: head.uri.path().to_owned(),
+                path: request.uri().path().to_owned(),
             })),
             None => None,
         };
         let asked = match target {
             Target::Task(path) => Asked::Task(TaskCall {
-                query: match head.uri.query() {
+                query: match request.uri().query() {
                     Some(query) if !acts => query::parse(query)?,
                     _ => Vec::new(),
                 },
@@ -144,13 +149,15 @@ where
             Asked::Batch(call) if validate_only => Asked::PreviewMany(call),
             asked => asked,
         };
-        let mut context = context.clone();
-        // A caller who wants to wait has more time for the answer, not for the request.
-        context.deadline += wait.unwrap_or_default();
-        if !self.passthrough.is_empty() {
-            context.credentials.passed = Arc::new(passed(&head.headers, &self.passthrough));
+        let passed = passed(request.headers(), &self.passthrough);
+        drop(request);
+        let mut context = Cow::Borrowed(context);
+        if wait.is_some() || !passed.is_empty() {
+            let own = Arc::make_mut(context.to_mut());
+            // A caller who wants to wait has more time for the answer, not for the request.
+            own.deadline += wait.unwrap_or_default();
+            own.credentials.passed = passed;
         }
-        drop(head);
         let mut replied = self.inner.run(&context, Admitted { asked, keyed }).await;
         if respond_async {
             match &mut replied {
@@ -170,8 +177,9 @@ struct Fields<'a> {
     bytes: usize,
     /// `Content-Coding`s other than none.
     is_coded: bool,
-    /// The first `Content-Length`.
-    length: Option<&'a HeaderValue>,
+    /// The first `Content-Length`, where it is a number.
+    length: Option<u64>,
+    has_length: bool,
     /// The first `Content-Type`.
     media_type: Option<&'a HeaderValue>,
     has_media_types: bool,
@@ -199,7 +207,10 @@ impl<'a> Fields<'a> {
                 "accept-encoding" => fields.weighs_codings |= value.as_bytes().contains(&b';'),
                 "content-type" if fields.media_type.is_some() => fields.has_media_types = true,
                 "content-type" => fields.media_type = Some(value),
-                "content-length" if fields.length.is_none() => fields.length = Some(value),
+                "content-length" if !fields.has_length => {
+                    fields.has_length = true;
+                    fields.length = value.to_str().ok().and_then(|length| length.parse().ok());
+                }
                 "idempotency-key" => fields.has_key = true,
                 "content-encoding" => fields.is_coded |= !value.as_bytes().eq_ignore_ascii_case(b"identity"),
                 _ => {}
@@ -247,17 +258,17 @@ pub(super) fn check_size(uri: &Uri, headers: usize, header_bytes: usize, limits:
 }
 
 /// What the head asks for, and whether that is only to be shown.
-fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<(Target, bool), GatewayError> {
-    check_size(&head.uri, head.headers.len(), fields.bytes, limits)?;
-    if !method::is_known(&head.method) {
+fn check_head<B>(head: &Request<B>, fields: &Fields<'_>, limits: &AdmitLimits) -> Result<(Target, bool), GatewayError> {
+    check_size(head.uri(), head.headers().len(), fields.bytes, limits)?;
+    if !method::is_known(head.method()) {
         let detail = "this method is not one of RFC 9110; an action on a task is a POST, a look at it a GET";
         return Err(GatewayError::new(Reason::MethodNotImplemented, detail));
     }
     // Before the path: a vendor's path that leads back here is a loop, not an unknown path.
     if fields.has_come_via {
-        check_loop(&head.headers, &limits.via)?;
+        check_loop(head.headers(), &limits.via)?;
     }
-    let target = path::target(head.uri.path())?;
+    let target = path::target(head.uri().path())?;
     let (allowed, allow, detail): (&[Method], _, _) = match &target {
         Target::Task(path::TaskPath { action: None, .. }) => (
             &[Method::GET, Method::HEAD],
@@ -267,19 +278,19 @@ fn check_head(head: &http::request::Parts, fields: &Fields<'_>, limits: &AdmitLi
         Target::Operation(_) => (&[Method::GET, Method::HEAD], "GET, HEAD", "a look at an operation is a GET"),
         Target::Task(_) | Target::Batch(_) => (&[Method::POST], "POST", "an action is a POST"),
     };
-    if !allowed.contains(&head.method) {
+    if !allowed.contains(head.method()) {
         let mut error = GatewayError::new(Reason::MethodNotAllowed, detail);
         error.allow = Some(allow);
         return Err(error);
     }
     let is_look = matches!(&target, Target::Task(path) if path.action.is_none());
-    let validate_only = match head.uri.query() {
+    let validate_only = match head.uri().query() {
         Some(query) if !is_look => validate_only(query, &target)?,
         Some(_) | None => false,
     };
     check_expectation(fields)?;
     check_coding(fields)?;
-    check_answer(fields, &head.headers)?;
+    check_answer(fields, head.headers())?;
     Ok((target, validate_only))
 }
 
@@ -379,38 +390,38 @@ fn is_json(content_type: &str) -> bool {
         })
 }
 
-async fn read_body<B>(body: B, fields: &Fields<'_>, limits: &AdmitLimits, deadline: Instant) -> Result<Bytes, GatewayError>
+async fn read_body<B>(body: &mut B, announced: Option<u64>, limits: &AdmitLimits, deadline: Instant) -> Result<Bytes, GatewayError>
 where
-    B: http_body::Body<Data = Bytes> + Send,
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let announced = fields
-        .length
-        .and_then(|value| value.to_str().ok())
-        .and_then(|length| length.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limits.max_body_bytes as u64) {
         return Err(too_large(limits));
     }
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
+    let mut collected = pin!(collect(body, limits));
+    // Most bodies come with their head, and then nobody has to watch the time.
+    if let Poll::Ready(collected) = futures_util::poll!(collected.as_mut()) {
+        return collected;
+    }
     let due = deadline.min(Instant::now() + limits.body);
-    match tokio::time::timeout_at(due, collect(body, limits)).await {
+    match tokio::time::timeout_at(due, collected).await {
         Ok(collected) => collected,
         Err(_elapsed) => Err(GatewayError::new(Reason::RequestTimeout, "the request body did not arrive in time")),
     }
 }
 
 /// The whole body. One that comes in one piece is not copied.
-async fn collect<B>(body: B, limits: &AdmitLimits) -> Result<Bytes, GatewayError>
+async fn collect<B>(body: &mut B, limits: &AdmitLimits) -> Result<Bytes, GatewayError>
 where
-    B: http_body::Body<Data = Bytes> + Send,
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut body = pin!(body);
     let mut first = Bytes::new();
     let mut all = Vec::new();
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let frame = frame.map_err(|error| {
             GatewayError::new(Reason::MalformedBody, "the request body ended before it was complete")
                 .with_internal(error.into().to_string())
@@ -440,11 +451,11 @@ fn too_large(limits: &AdmitLimits) -> GatewayError {
 }
 
 /// No body is an empty request: the everyday call needs none.
-fn parse_body(bytes: &Bytes, fields: &Fields<'_>) -> Result<Map<String, Value>, GatewayError> {
+fn parse_body(bytes: &Bytes, is_typed: bool) -> Result<Map<String, Value>, GatewayError> {
     if bytes.is_empty() {
         return Ok(Map::new());
     }
-    if fields.media_type.is_none() {
+    if !is_typed {
         return Err(unsupported_media_type());
     }
     match json::decode(bytes, &Limits::REQUEST) {

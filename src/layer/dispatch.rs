@@ -1,6 +1,6 @@
 //! Dispatch: sends an [`Outbound`] down its own provider's way, so that no provider waits for another one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,7 +22,7 @@ pub struct Dispatch<S> {
 
 #[derive(Debug)]
 struct Ways<S> {
-    by_name: HashMap<String, S>,
+    by_name: BTreeMap<String, S>,
     _dropped: Option<DropGuard>,
 }
 
@@ -46,7 +46,7 @@ impl<S> Dispatch<S> {
     pub fn telling(ways: HashMap<String, S>, dropped: Option<DropGuard>) -> Self {
         Self {
             ways: Arc::new(Ways {
-                by_name: ways,
+                by_name: ways.into_iter().collect(),
                 _dropped: dropped,
             }),
         }

@@ -83,8 +83,10 @@ pub struct Acted {
     pub answer: Answer,
     /// Its job, where it made one.
     pub job: Option<String>,
-    /// What is known for the log.
-    pub trail: Trail,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Was its answer outside the route's schema?
+    pub drift: bool,
 }
 
 /// Looks at the task, or at the list that it is on.
@@ -147,8 +149,8 @@ impl Errand for Act<'_> {
 
     fn read(&self, exchange: &Exchange) -> Result<Acted, Box<Failed>> {
         let reading = self.call.route.reply.normalize(&self.call.values, &self.call.id, &exchange.reply);
-        let trail = trail(exchange.elapsed, reading.drift);
-        verdict(reading, trail)
+        let drift = reading.drift;
+        verdict(reading, exchange.elapsed, drift)
     }
 }
 
@@ -185,23 +187,27 @@ impl Errand for ActForAll<'_> {
         let Some(lead) = readings.next() else {
             return Err(GatewayError::new(Reason::MappingFailed, "the vendor's answer was read for nobody").into());
         };
-        let drift = trail(exchange.elapsed, lead.drift);
+        let drift = lead.drift;
         Ok(ActedForAll {
-            lead: verdict(lead, drift),
+            lead: verdict(lead, exchange.elapsed, drift),
             // It is one answer: that it has drifted is counted once.
-            fellows: readings.map(|reading| verdict(reading, trail(exchange.elapsed, false))).collect(),
+            fellows: readings.map(|reading| verdict(reading, exchange.elapsed, false)).collect(),
         })
     }
 }
 
-fn verdict(reading: Reading, trail: Trail) -> Verdict {
+fn verdict(reading: Reading, elapsed: Duration, drift: bool) -> Verdict {
     match reading.result {
         Ok(answer) => Ok(Acted {
             answer,
             job: reading.job,
-            trail,
+            elapsed,
+            drift,
         }),
-        Err(error) => Err(Box::new(Failed { error, trail })),
+        Err(error) => {
+            let trail = trail(elapsed, drift);
+            Err(Box::new(Failed { error, trail }))
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
@@ -49,10 +50,14 @@ where
     type Done = Reply;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, Admitted { asked, keyed }: Admitted) -> Result<Reply, Box<Failed>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Arc<CallContext>,
+        Admitted { asked, keyed }: Admitted,
+    ) -> impl Future<Output = Result<Reply, Box<Failed>>> + Send {
         match keyed {
-            None => self.inner.run(context, asked).await,
-            Some(keyed) => Box::pin(self.run_once(context, asked, &keyed)).await,
+            None => Either::Left(self.inner.run(context, asked)),
+            Some(keyed) => Either::Right(Box::pin(self.run_once(context, asked, keyed))),
         }
     }
 }
@@ -61,7 +66,7 @@ impl<S> Keep<S>
 where
     S: Stage<Asked, Done = Reply, Failed = Box<Failed>>,
 {
-    async fn run_once(&self, context: &CallContext, asked: Asked, keyed: &Keyed) -> Result<Reply, Box<Failed>> {
+    async fn run_once(&self, context: &Arc<CallContext>, asked: Asked, keyed: Box<Keyed>) -> Result<Reply, Box<Failed>> {
         let (scope, body) = match &asked {
             Asked::Task(call) => (scope(Some(&call.provider), call.action.as_deref().unwrap_or_default()), &call.body),
             Asked::Batch(call) => (scope(call.provider.as_deref(), &format!("batch {}", call.action)), &call.body),
@@ -85,10 +90,10 @@ where
             Ok(Entry::Doubtful(doubt)) => self.reconcile(context, asked, doubt).await,
             Ok(Entry::Fresh(claim)) => {
                 let claim = Arc::new(claim);
-                let mut context = context.clone();
-                context.claim = Some(Arc::clone(&claim));
+                let mut context = Arc::clone(context);
+                Arc::make_mut(&mut context).claim = Some(Arc::clone(&claim));
                 let spoken = match self.inner.run(&context, asked).await {
-                    Ok(Reply::Completed(completed)) => rescue::speak(completed, &context.request_id),
+                    Ok(Reply::Completed(completed)) => rescue::speak(*completed, &context.request_id),
                     Ok(Reply::Spoken(spoken)) => *spoken,
                     Err(failed) => rescue::complain(*failed, &keyed.path, &context.request_id),
                 };
@@ -105,7 +110,7 @@ where
     }
 
     /// Nobody knows what the first call came to: a look may show that what it was for is so.
-    async fn reconcile(&self, context: &CallContext, asked: Asked, doubt: Doubt) -> Result<Reply, Box<Failed>> {
+    async fn reconcile(&self, context: &Arc<CallContext>, asked: Asked, doubt: Doubt) -> Result<Reply, Box<Failed>> {
         let trail = self.trail(&asked);
         let look = async {
             let Asked::Task(call) = asked else { return None };
@@ -115,7 +120,7 @@ where
                 ..call
             };
             match self.inner.run(context, Asked::Task(resumed)).await {
-                Ok(Reply::Completed(completed)) => Some(keep(&rescue::speak(as_action(completed), &context.request_id))),
+                Ok(Reply::Completed(completed)) => Some(keep(&rescue::speak(as_action(*completed), &context.request_id))),
                 Ok(Reply::Spoken(_)) | Err(_) => None,
             }
         };

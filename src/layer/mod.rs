@@ -54,7 +54,7 @@ pub trait Stage<Call>: Send + Sync + 'static {
     type Failed;
 
     /// One call, from here to the vendor and back.
-    fn run(&self, context: &CallContext, call: Call) -> impl Future<Output = Result<Self::Done, Self::Failed>> + Send;
+    fn run<'a>(&'a self, context: &'a Arc<CallContext>, call: Call) -> impl Future<Output = Result<Self::Done, Self::Failed>> + Send;
 }
 
 /// The stages for tasks behind one pointer. Single calls, batches and operations share them, and the stages in front need not know
@@ -63,17 +63,17 @@ pub trait Stage<Call>: Send + Sync + 'static {
 pub struct Tasks(Arc<dyn AnyTasks>);
 
 trait AnyTasks: Send + Sync {
-    fn run_any<'a>(&'a self, context: &'a CallContext, call: TaskCall) -> Pin<Box<dyn Future<Output = Told> + Send + 'a>>;
+    fn run_any<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Telling<'a>;
 }
 
-/// What the stages for tasks come to.
-type Told = Result<Completed, Box<Failed>>;
+/// What the stages for tasks come to, in time.
+pub type Telling<'a> = Pin<Box<dyn Future<Output = Result<Box<Completed>, Box<Failed>>> + Send + 'a>>;
 
 impl<S> AnyTasks for S
 where
-    S: Stage<TaskCall, Done = Completed, Failed = Box<Failed>>,
+    S: Stage<TaskCall, Done = Box<Completed>, Failed = Box<Failed>>,
 {
-    fn run_any<'a>(&'a self, context: &'a CallContext, call: TaskCall) -> Pin<Box<dyn Future<Output = Told> + Send + 'a>> {
+    fn run_any<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Telling<'a> {
         Box::pin(self.run(context, call))
     }
 }
@@ -81,7 +81,7 @@ where
 impl Tasks {
     /// Behind this pointer.
     #[must_use]
-    pub fn new(stages: impl Stage<TaskCall, Done = Completed, Failed = Box<Failed>>) -> Self {
+    pub fn new(stages: impl Stage<TaskCall, Done = Box<Completed>, Failed = Box<Failed>>) -> Self {
         Self(Arc::new(stages))
     }
 
@@ -89,11 +89,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As the stages say.
-    pub fn run<'a>(
-        &'a self,
-        context: &'a CallContext,
-        call: TaskCall,
-    ) -> Pin<Box<dyn Future<Output = Result<Completed, Box<Failed>>> + Send + 'a>> {
+    pub fn run<'a>(&'a self, context: &'a Arc<CallContext>, call: TaskCall) -> Telling<'a> {
         self.0.run_any(context, call)
     }
 }
@@ -107,7 +103,7 @@ impl std::fmt::Debug for Tasks {
 /// The future at the two ends of the stages, where services stand.
 pub type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// What travels with a call through all stages.
+/// What travels with a call through all stages, and with each of its requests to the vendor, who share it.
 #[derive(Clone, Debug)]
 pub struct CallContext {
     /// The id of the request, in every answer and log line.
@@ -144,20 +140,20 @@ pub struct Keyed {
     pub path: String,
 }
 
-/// What a request of a call may have done without an answer to say so, before it was repeated. Clones share it.
+/// What a request of a call may have done without an answer to say so, before it was repeated.
 #[derive(Clone, Debug, Default)]
-pub struct Doubt(Arc<OnceLock<GatewayError>>);
+pub struct Doubt(OnceLock<Box<GatewayError>>);
 
 impl Doubt {
     /// A request is repeated although it may have acted: what is known without the repetition. The first doubt stays.
     pub fn raise(&self, open: impl FnOnce() -> GatewayError) {
-        self.0.get_or_init(open);
+        self.0.get_or_init(|| Box::new(open()));
     }
 
     /// What another one left open is open here as well.
     pub fn share(&self, other: &Self) {
         if let Some(open) = other.0.get() {
-            self.raise(|| open.clone());
+            self.raise(|| GatewayError::clone(open));
         }
     }
 
@@ -169,7 +165,7 @@ impl Doubt {
         match (result, self.0.get()) {
             (Err(error), Some(open)) if error.reason.facts().outcome == Outcome::NotDone => {
                 let why = error.internal.as_deref().unwrap_or(&error.detail);
-                let mut open = open.clone();
+                let mut open = GatewayError::clone(open);
                 let note = format!("repeated, with {}: {why}", error.reason.code());
                 open.internal = Some(match open.internal.take() {
                     Some(internal) => format!("{internal}; {note}"),
@@ -182,13 +178,23 @@ impl Doubt {
     }
 }
 
-/// What the credentials of a call depend on. Clones share it.
-#[derive(Clone, Debug, Default)]
+/// What the credentials of a call depend on.
+#[derive(Debug, Default)]
 pub struct CallCredentials {
     /// The caller's headers that some provider's credentials hand on, marked sensitive; no other header gets this far.
-    pub passed: Arc<HeaderMap>,
+    pub passed: HeaderMap,
     /// Which session the call's last request was sent with; 0 before the first.
-    pub session: Arc<AtomicU64>,
+    pub session: AtomicU64,
+}
+
+impl Clone for CallCredentials {
+    /// For another call of the same caller.
+    fn clone(&self) -> Self {
+        Self {
+            passed: self.passed.clone(),
+            session: AtomicU64::default(),
+        }
+    }
 }
 
 /// How one request of a call uses the provider's credentials.
@@ -245,11 +251,11 @@ pub struct ValidCall {
     pub route: Arc<Route>,
 }
 
-/// A vendor request on its way.
+/// A vendor request on its way. Small, as it is handed on often.
 #[derive(Clone, Debug)]
 pub struct Outbound {
     /// What travels along.
-    pub context: CallContext,
+    pub context: Arc<CallContext>,
     /// Where it goes.
     pub provider: Arc<Provider>,
     /// By which route.
@@ -257,7 +263,7 @@ pub struct Outbound {
     /// What for.
     pub aim: Aim,
     /// What goes.
-    pub request: UpstreamRequest,
+    pub request: Box<UpstreamRequest>,
     /// As whom.
     pub credentials: CredentialUse,
 }
@@ -282,18 +288,11 @@ pub struct Completed {
 
 /// What goes back through the stages in front of the tasks'.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
 pub enum Reply {
     /// A call that succeeded, to be put into words.
-    Completed(Completed),
+    Completed(Box<Completed>),
     /// Words already: of many calls, or of one that was answered before.
     Spoken(Box<rescue::Spoken>),
-}
-
-impl From<Completed> for Reply {
-    fn from(completed: Completed) -> Self {
-        Self::Completed(completed)
-    }
 }
 
 /// What is known of a call for its log line and metrics, whether it succeeded or not.

@@ -58,16 +58,16 @@ impl<S> Observe<S> {
     }
 
     /// Answers a request, whatever becomes of it.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub async fn answer<B>(&self, request: Box<Request<B>>) -> Response<Full<Bytes>>
     where
-        S: Stage<Request<B>, Done = Spoken, Failed = Infallible>,
+        S: Stage<Box<Request<B>>, Done = Box<Spoken>, Failed = Infallible>,
         B: Send,
     {
         let _under_way = self.in_flight.begins();
         let begun = Instant::now();
         let is_head = request.method() == Method::HEAD;
         let coding = Coding::asked(request.headers());
-        let context = CallContext {
+        let context = Arc::new(CallContext {
             request_id: request_id(request.headers()),
             trace: Trace::of(request.headers()),
             deadline: begun + self.deadline,
@@ -75,7 +75,7 @@ impl<S> Observe<S> {
             doubt: Doubt::default(),
             claim: None,
             member: None,
-        };
+        });
         let Ok(spoken) = self.inner.run(&context, request).await;
         self.record(&spoken, &context, begun.elapsed());
         let via = self.via.as_ref().filter(|_| spoken.vendor.is_some());
@@ -153,11 +153,11 @@ pub fn new_request_id() -> String {
     request_id::fresh().as_ref().to_owned()
 }
 
-fn to_http(spoken: Spoken, request_id: &str, coding: Coding) -> Response<Full<Bytes>> {
+fn to_http(mut spoken: Box<Spoken>, request_id: &str, coding: Coding) -> Response<Full<Bytes>> {
     let content_type = if spoken.error.is_some() { PROBLEM_JSON } else { JSON };
     let (packed, varies) = (coding.pack(&spoken.document), coding.varies(&spoken.document));
     let is_packed = packed.is_some();
-    let mut response = Response::new(packed.map_or_else(|| Full::from(spoken.document), Full::from));
+    let mut response = Response::new(packed.map_or_else(|| Full::from(std::mem::take(&mut spoken.document)), Full::from));
     *response.status_mut() = StatusCode::from_u16(spoken.status).expect("the tables of answers and reasons have valid statuses");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
@@ -177,7 +177,7 @@ fn to_http(spoken: Spoken, request_id: &str, coding: Coding) -> Response<Full<By
     if let Some(error) = &spoken.error {
         add_error_headers(headers, error);
     }
-    headers.extend(spoken.headers);
+    headers.extend(std::mem::take(&mut spoken.headers));
     response
 }
 
@@ -228,7 +228,7 @@ fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
 /// A problem document as a whole answer, for those who have no stack: the admin listener and the wire.
 #[must_use]
 pub fn problem_response(error: &GatewayError, instance: &str, request_id: &str) -> Response<Full<Bytes>> {
-    let spoken = Spoken {
+    let spoken = Box::new(Spoken {
         status: error.reason.facts().status,
         document: error.to_problem(instance, None, request_id),
         outcome: error.reason.facts().outcome,
@@ -237,7 +237,7 @@ pub fn problem_response(error: &GatewayError, instance: &str, request_id: &str) 
         heard: false,
         trail: super::Trail::default(),
         headers: Vec::new(),
-    };
+    });
     to_http(spoken, request_id, Coding::Plain)
 }
 

@@ -8,6 +8,7 @@
 //! - Waiting never makes an answer worse: what was accepted stays accepted when the time is up, whatever the looks came to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tower::Service;
@@ -52,12 +53,16 @@ where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
     U::Future: Send + 'static,
 {
-    type Done = Completed;
+    type Done = Box<Completed>;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, mut call: ValidCall) -> Result<Completed, Box<Failed>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Arc<CallContext>,
+        mut call: ValidCall,
+    ) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
         let resumed = call.resumed.take();
-        let course = Course {
+        let mut course = Course {
             errands: &self.errands,
             hub: &self.hub,
             operations: &self.operations,
@@ -66,10 +71,11 @@ where
             until: call.wait.filter(|wait| !wait.is_zero()).map(|wait| Instant::now() + wait),
             context,
             call,
-            trail: Trail::default(),
+            noted: Noted::default(),
             led: None,
         };
-        course.run(resumed).await
+        // By itself, so that the futures around it are small.
+        Box::pin(async move { course.run(resumed).await })
     }
 }
 
@@ -78,7 +84,7 @@ struct Course<'a, U> {
     errands: &'a Translate<U>,
     hub: &'a Hub,
     operations: &'a Operations,
-    context: &'a CallContext,
+    context: &'a Arc<CallContext>,
     call: ValidCall,
     /// The vendor's job for the action, where it made one.
     job: Option<String>,
@@ -86,9 +92,17 @@ struct Course<'a, U> {
     acts: bool,
     /// Until when the caller wants to wait.
     until: Option<Instant>,
-    trail: Trail,
+    noted: Noted,
     /// Those for whom it acts as well.
     led: Option<Box<Led>>,
+}
+
+/// What the errands tell the log.
+#[derive(Default)]
+struct Noted {
+    waited: Option<Duration>,
+    vendor_elapsed: Option<Duration>,
+    drift: bool,
 }
 
 /// What a look said about the task, or why it said nothing.
@@ -99,7 +113,7 @@ where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
     U::Future: Send + 'static,
 {
-    async fn run(mut self, resumed: Option<Resumed>) -> Result<Completed, Box<Failed>> {
+    async fn run(&mut self, resumed: Option<Resumed>) -> Result<Box<Completed>, Box<Failed>> {
         let result = if let Some(resumed) = resumed {
             Box::pin(self.resume(resumed)).await
         } else if self.call.route.is_look() {
@@ -108,9 +122,14 @@ where
             let result = self.act().await;
             self.context.doubt.settle(result).map(|answer| self.named(answer))
         };
-        let trail = std::mem::take(&mut self.trail);
+        let trail = Trail {
+            waited: self.noted.waited,
+            vendor_elapsed: self.noted.vendor_elapsed,
+            drift: self.noted.drift,
+            ..Trail::default()
+        };
         match result {
-            Ok(answer) => Ok(Completed { answer, trail }),
+            Ok(answer) => Ok(Box::new(Completed { answer, trail })),
             Err(error) => Err(Box::new(Failed { error, trail })),
         }
     }
@@ -129,7 +148,7 @@ where
         let route = Arc::clone(&self.call.route);
         let plan = &route.pursuit;
         let can_follow = plan.job.is_some() || plan.settles.is_some();
-        self.trail.waited = self.call.wait.filter(|_| can_follow);
+        self.noted.waited = self.call.wait.filter(|_| can_follow);
         if let (true, Some(settles)) = (plan.look_before, &plan.settles) {
             let sighting = Box::pin(self.glimpse(Purpose::Before)).await.map_err(look_failed)?;
             if settles.judge(&sighting) == Settled::Done {
@@ -141,8 +160,11 @@ where
             Some(seat) => Box::pin(self.send_together(seat)).await,
         };
         match sent {
-            Ok((answer, job)) if answer.success == Success::Accepted && self.until.is_some() => Box::pin(self.follow(answer, job)).await,
-            Ok((answer, _)) => Ok(answer),
+            Ok(answer) if answer.success == Success::Accepted && self.until.is_some() => {
+                let job = self.job.clone();
+                Box::pin(self.follow(answer, job)).await
+            }
+            Ok(answer) => Ok(answer),
             Err(refusal) if plan.look_after.contains(&refusal.reason) => Box::pin(self.after(refusal)).await,
             Err(error) => Err(error),
         }
@@ -163,7 +185,7 @@ where
     }
 
     /// Sends the action together with those of others, or has it sent.
-    async fn send_together(&mut self, seat: &Seat) -> Result<(Answer, Option<String>), GatewayError> {
+    async fn send_together(&mut self, seat: &Seat) -> Result<Answer, GatewayError> {
         let fellow = || Fellow {
             id: self.call.id.clone(),
             values: self.call.values.clone(),
@@ -193,12 +215,16 @@ where
     }
 
     /// Sends the action once. Where nobody knows whether the vendor is back, looks first: whatever the look shows, it tells the gate.
-    async fn send(&mut self, credentials: CredentialUse) -> Result<(Answer, Option<String>), GatewayError> {
+    async fn send(&mut self, credentials: CredentialUse) -> Result<Answer, GatewayError> {
+        let unseen = self.call.provider.task.is_none();
+        match self.try_to_send(credentials, unseen).await {
+            Err(kept_back) if kept_back.look_first => Box::pin(self.look_first(credentials, kept_back)).await,
+            result => result,
+        }
+    }
+
+    async fn look_first(&mut self, credentials: CredentialUse, kept_back: GatewayError) -> Result<Answer, GatewayError> {
         let task = self.call.provider.task.clone();
-        let kept_back = match self.try_to_send(credentials, task.is_none()).await {
-            Err(error) if error.look_first => error,
-            result => return result,
-        };
         let looked = match task.map(|task| self.look_errand(&task)) {
             Some(Ok(_)) => Box::pin(self.glimpse(Purpose::Probe)).await,
             // What the call says is not enough to look at its task.
@@ -211,7 +237,7 @@ where
         }
     }
 
-    async fn try_to_send(&mut self, credentials: CredentialUse, unseen: bool) -> Result<(Answer, Option<String>), GatewayError> {
+    async fn try_to_send(&mut self, credentials: CredentialUse, unseen: bool) -> Result<Answer, GatewayError> {
         let act = Act {
             call: &self.call,
             credentials,
@@ -233,12 +259,17 @@ where
         self.acted(verdict)
     }
 
-    fn acted(&mut self, verdict: Verdict) -> Result<(Answer, Option<String>), GatewayError> {
+    fn acted(&mut self, verdict: Verdict) -> Result<Answer, GatewayError> {
         match verdict {
-            Ok(Acted { answer, job, trail }) => {
-                self.note(&trail);
-                self.job.clone_from(&job);
-                Ok((answer, job))
+            Ok(Acted {
+                answer,
+                job,
+                elapsed,
+                drift,
+            }) => {
+                self.note(Some(elapsed), drift);
+                self.job = job;
+                Ok(answer)
             }
             Err(failed) => Err(self.failed(*failed)),
         }
@@ -289,10 +320,7 @@ where
         metrics::look_begins(&self.call.provider.name, purpose);
         match self.errands.run(self.context, look).await {
             Ok(seen) => {
-                self.note(&Trail {
-                    vendor_elapsed: Some(seen.elapsed),
-                    ..Trail::default()
-                });
+                self.note(Some(seen.elapsed), false);
                 task.rules.sight(&seen.page, &values)
             }
             Err(failed) => Err(self.failed(*failed)),
@@ -305,20 +333,20 @@ where
 
     /// What a job came to.
     fn settled(&mut self, reading: Reading) -> Result<Answer, GatewayError> {
-        self.trail.drift |= reading.drift;
+        self.noted.drift |= reading.drift;
         reading.result
     }
 
     fn failed(&mut self, Failed { error, trail }: Failed) -> GatewayError {
-        self.note(&trail);
+        self.note(trail.vendor_elapsed, trail.drift);
         error
     }
 
     /// Adds what an errand tells to what the log will say.
-    fn note(&mut self, trail: &Trail) {
-        self.trail.drift |= trail.drift;
-        if let Some(elapsed) = trail.vendor_elapsed {
-            self.trail.vendor_elapsed = Some(self.trail.vendor_elapsed.unwrap_or_default() + elapsed);
+    fn note(&mut self, vendor_elapsed: Option<Duration>, drift: bool) {
+        self.noted.drift |= drift;
+        if let Some(elapsed) = vendor_elapsed {
+            self.noted.vendor_elapsed = Some(self.noted.vendor_elapsed.unwrap_or_default() + elapsed);
         }
     }
 }
@@ -392,4 +420,4 @@ pub(super) fn look_failed(error: GatewayError) -> GatewayError {
 }
 
 /// What keeps a vendor from showing a task mostly passes within seconds.
-const LOOK_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+const LOOK_RETRY_AFTER: Duration = Duration::from_secs(5);

@@ -4,6 +4,8 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Uri};
@@ -48,28 +50,28 @@ impl<S> Rescue<S> {
     }
 }
 
-impl<S, B> Stage<Request<B>> for Rescue<S>
+impl<S, B> Stage<Box<Request<B>>> for Rescue<S>
 where
-    S: Stage<Request<B>, Done = Reply, Failed = Box<Failed>>,
+    S: Stage<Box<Request<B>>, Done = Reply, Failed = Box<Failed>>,
     B: Send,
 {
-    type Done = Spoken;
+    type Done = Box<Spoken>;
     type Failed = Infallible;
 
-    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Spoken, Infallible> {
+    async fn run(&self, context: &Arc<CallContext>, request: Box<Request<B>>) -> Result<Box<Spoken>, Infallible> {
         // Shares the bytes of the head.
         let uri = request.uri().clone();
-        let below = self.inner.run(context, request);
+        let below = pin!(self.inner.run(context, request));
         let failed = match AssertUnwindSafe(below).catch_unwind().await {
-            Ok(Ok(Reply::Completed(completed))) => return Ok(speak(completed, &context.request_id)),
-            Ok(Ok(Reply::Spoken(spoken))) => return Ok(*spoken),
+            Ok(Ok(Reply::Completed(completed))) => return Ok(Box::new(speak(*completed, &context.request_id))),
+            Ok(Ok(Reply::Spoken(spoken))) => return Ok(spoken),
             Ok(Err(failed)) => *failed,
             Err(panic) => Failed {
                 error: panicked(panic.as_ref()),
                 trail: Trail::default(),
             },
         };
-        Ok(complain(failed, &instance(&uri), &context.request_id))
+        Ok(Box::new(complain(failed, &instance(&uri), &context.request_id)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Resolve: [`TaskCall`] -> [`RoutedCall`]: finds the provider and its route.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{CallContext, Completed, Failed, Many, RoutedCall, Stage, Trail, caller_reason};
@@ -23,7 +23,7 @@ pub struct Resolve<S> {
 #[derive(Debug)]
 pub struct Meters {
     /// By the route's address: the table keeps them where they are.
-    routes: HashMap<usize, Arc<RequestMeter>>,
+    routes: BTreeMap<usize, Arc<RequestMeter>>,
     /// For questions about accepted actions, by provider.
     operations: HashMap<String, Arc<RequestMeter>>,
     /// For batches, by provider and action.
@@ -99,35 +99,66 @@ impl<S> Resolve<S> {
     }
 }
 
+/// What is noted of a call on its way back.
+struct Called {
+    meter: Option<Arc<RequestMeter>>,
+    route: Arc<Route>,
+    id: String,
+    reason: Option<String>,
+    resumed: bool,
+}
+
+impl Called {
+    fn note(self, trail: &mut Trail) {
+        trail.meter = self.meter;
+        trail.route = Some(self.route);
+        trail.id = Some(self.id);
+        trail.caller_reason = self.reason;
+        trail.resumed = self.resumed;
+    }
+}
+
 impl<S> Stage<TaskCall> for Resolve<S>
 where
-    S: Stage<RoutedCall, Done = Completed, Failed = Box<Failed>>,
+    S: Stage<RoutedCall, Done = Box<Completed>, Failed = Box<Failed>>,
 {
-    type Done = Completed;
+    type Done = Box<Completed>;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, call: TaskCall) -> Result<Completed, Box<Failed>> {
-        let routed = resolve(&self.table, call)?;
-        let (route, id, reason) = (Arc::clone(&routed.route), routed.call.id.clone(), caller_reason(&routed.call.body));
-        let resumed = routed.call.resumed.is_some();
-        let mut result = match configured(&routed.provider) {
-            Ok(()) => self.inner.run(context, routed).await,
-            Err(error) => Err(error.into()),
-        };
-        // The way back notes what was called: log line and metrics need it whatever happened below.
-        let trail = match &mut result {
-            Ok(completed) => &mut completed.trail,
-            Err(failed) => &mut failed.trail,
-        };
-        trail.meter = match resumed {
-            true => self.meters.of_operations(&route),
-            false => self.meters.of(&route),
-        };
-        trail.resumed = resumed;
-        trail.route = Some(route);
-        trail.id = Some(id);
-        trail.caller_reason = reason;
-        result
+    fn run<'a>(
+        &'a self,
+        context: &'a Arc<CallContext>,
+        call: TaskCall,
+    ) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
+        // At once, down to where something is waited for: the future need not hold the call in any of its forms.
+        let begun = resolve(&self.table, call).map(|routed| {
+            let resumed = routed.call.resumed.is_some();
+            let called = Called {
+                meter: match resumed {
+                    true => self.meters.of_operations(&routed.route),
+                    false => self.meters.of(&routed.route),
+                },
+                resumed,
+                route: Arc::clone(&routed.route),
+                id: routed.call.id.clone(),
+                reason: caller_reason(&routed.call.body),
+            };
+            let below = configured(&routed.provider).map(|()| self.inner.run(context, routed));
+            (called, below)
+        });
+        async move {
+            let (called, below) = begun?;
+            let mut result = match below {
+                Ok(below) => below.await,
+                Err(error) => Err(error.into()),
+            };
+            // The way back notes what was called: log line and metrics need it whatever happened below.
+            called.note(match &mut result {
+                Ok(completed) => &mut completed.trail,
+                Err(failed) => &mut failed.trail,
+            });
+            result
+        }
     }
 }
 

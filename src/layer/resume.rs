@@ -39,8 +39,9 @@ impl Operations {
     #[must_use]
     pub fn name(&self, call: &ValidCall, job: Option<&str>, vendor_status: u16) -> Option<String> {
         let keys = self.keys.as_ref()?;
-        let (accepted_at, expires_at) = Operation::times(Timestamp::now(), self.lifetime);
-        let token = keys.seal(Accepted {
+        let now = Timestamp::now();
+        let (accepted_at, expires_at) = Operation::times(now, self.lifetime);
+        let operation = Accepted {
             provider: &call.provider.name,
             id: &call.id,
             action: &call.route.action,
@@ -49,8 +50,8 @@ impl Operations {
             vendor_status,
             accepted_at,
             expires_at,
-        });
-        token.ok().map(|token| format!("{COLLECTION}{token}"))
+        };
+        keys.seal_behind(COLLECTION, operation, now).ok()
     }
 
     /// The call that follows the operation of this name.

@@ -66,15 +66,15 @@ impl<S> Shed<S> {
     }
 }
 
-impl<S, B> Stage<Request<B>> for Shed<S>
+impl<S, B> Stage<Box<Request<B>>> for Shed<S>
 where
-    S: Stage<Request<B>, Done = Reply, Failed = Box<Failed>>,
+    S: Stage<Box<Request<B>>, Done = Reply, Failed = Box<Failed>>,
     B: Send,
 {
     type Done = Reply;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, request: Request<B>) -> Result<Reply, Box<Failed>> {
+    async fn run(&self, context: &Arc<CallContext>, request: Box<Request<B>>) -> Result<Reply, Box<Failed>> {
         let Some(_place) = self.room.enter() else {
             let detail = "taskgate serves as many calls as it can; nothing was done";
             return Err(GatewayError::new(Reason::Overloaded, detail).with_retry_after(RETRY_AFTER).into());

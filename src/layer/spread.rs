@@ -25,7 +25,7 @@ use super::preview::{Checked, Preview, many::Many};
 use super::rescue::{MAX_INSTANCE_CHARS, Spoken, complain, panicked, speak};
 use super::resolve::{Meters, configured, resolve};
 use super::together::{Circle, Member, Seat};
-use super::{CallContext, CallCredentials, Doubt, Failed, Reply, Stage, Tasks, Trail, caller_reason};
+use super::{CallContext, Doubt, Failed, Reply, Stage, Tasks, Trail, caller_reason};
 use crate::idempotency::is_said_again;
 use crate::mapping::envelope;
 use crate::mapping::validate::check_body;
@@ -72,7 +72,7 @@ impl Stage<BatchCall> for Spread {
     type Done = Reply;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, batch: BatchCall) -> Result<Reply, Box<Failed>> {
+    async fn run(&self, context: &Arc<CallContext>, batch: BatchCall) -> Result<Reply, Box<Failed>> {
         let mut trail = self.meters.trail_of_many(&batch);
         let calls = match self.calls(batch) {
             Ok(calls) => calls,
@@ -88,7 +88,7 @@ impl Stage<BatchCall> for Spread {
         }
         let seats = self.seats(&calls);
         let each = calls.into_iter().zip(seats).map(|(call, seat)| {
-            let context = self.context(context, &call, seat);
+            let context = Arc::new(self.context(context, &call, seat));
             self.one(context, call).boxed()
         });
         let mut summary = Summary::default();
@@ -253,10 +253,7 @@ impl Spread {
         CallContext {
             request_id: Arc::clone(&batch.request_id),
             deadline: batch.deadline,
-            credentials: CallCredentials {
-                passed: Arc::clone(&batch.credentials.passed),
-                ..CallCredentials::default()
-            },
+            credentials: batch.credentials.clone(),
             doubt: Doubt::default(),
             trace: batch.trace.clone(),
             // The key of a batch is that of each of its calls: the first that acts marks it.
@@ -267,7 +264,7 @@ impl Spread {
     }
 
     /// One call from here to its vendor and back, whatever comes of it.
-    async fn one(&self, context: CallContext, call: TaskCall) -> Told {
+    async fn one(&self, context: Arc<CallContext>, call: TaskCall) -> Told {
         let begun = Instant::now();
         let request_id = Arc::clone(&context.request_id);
         let is_told = self.route(&call).is_some_and(|route| route.trace);
@@ -286,7 +283,7 @@ impl Spread {
             self.tasks.run(&context, call).await
         };
         let spoken = match AssertUnwindSafe(below).catch_unwind().await {
-            Ok(Ok(completed)) => speak(completed, &request_id),
+            Ok(Ok(completed)) => speak(*completed, &request_id),
             Ok(Err(failed)) => complain(*failed, &place, &request_id),
             Err(panic) => {
                 let failed = Failed {

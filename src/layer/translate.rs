@@ -33,21 +33,21 @@ where
     ///
     /// # Errors
     /// What the errand, the way to the vendor or the vendor says.
-    pub async fn run<E: Errand>(&self, context: &CallContext, errand: E) -> Result<E::Report, Box<Failed>> {
+    pub async fn run<E: Errand>(&self, context: &Arc<CallContext>, errand: E) -> Result<E::Report, Box<Failed>> {
         let outbound = Outbound {
-            request: errand.render()?,
-            context: context.clone(),
+            request: Box::new(errand.render()?),
+            context: Arc::clone(context),
             provider: Arc::clone(errand.provider()),
             route: Arc::clone(errand.route()),
             aim: errand.aim(),
             credentials: errand.credentials(),
         };
         let _place = match &context.member {
-            Some(member) => Some(place(&member.places, context.deadline).await?),
+            Some(member) => Some(Box::pin(place(&member.places, context.deadline)).await?),
             None => None,
         };
         if let (Aim::Act | Aim::ActUnseen, Some(claim)) = (errand.aim(), &context.claim) {
-            claim.sending().await?;
+            Box::pin(claim.sending()).await?;
         }
         // A clone per errand: readiness belongs to it alone.
         let mut way = self.upstream.clone();

@@ -1,5 +1,9 @@
 //! Validate: [`RoutedCall`] -> [`ValidCall`]: id, defaults and schema.
 
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::future::Either;
 use uuid::Uuid;
 
 use super::{CallContext, Completed, Failed, RoutedCall, Stage, ValidCall};
@@ -23,14 +27,20 @@ impl<S> Validate<S> {
 
 impl<S> Stage<RoutedCall> for Validate<S>
 where
-    S: Stage<ValidCall, Done = Completed, Failed = Box<Failed>>,
+    S: Stage<ValidCall, Done = Box<Completed>, Failed = Box<Failed>>,
 {
-    type Done = Completed;
+    type Done = Box<Completed>;
     type Failed = Box<Failed>;
 
-    async fn run(&self, context: &CallContext, call: RoutedCall) -> Result<Completed, Box<Failed>> {
-        let call = valid(call)?;
-        self.inner.run(context, call).await
+    fn run<'a>(
+        &'a self,
+        context: &'a Arc<CallContext>,
+        call: RoutedCall,
+    ) -> impl Future<Output = Result<Box<Completed>, Box<Failed>>> + Send {
+        match valid(call) {
+            Ok(call) => Either::Left(self.inner.run(context, call)),
+            Err(error) => Either::Right(ready(Err(error.into()))),
+        }
     }
 }
 

@@ -4,14 +4,14 @@
 //! authenticated along with the rest.
 //!
 //! **Invariants**: key material stands in secret boxes and in the library's own keys, and nothing here prints it. Each token has a fresh
-//! random nonce. Whatever is wrong with a token, the answer is the same.
+//! random nonce (`nonce.rs`). Whatever is wrong with a token, the answer is the same.
 //!
 //! **Source**: NIST SP 800-38D (AES-GCM; section 8.3: a key with random nonces seals 2^32 messages, at a hundred a second in a year and
 //! a third), RFC 4648 section 5.
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -19,7 +19,8 @@ use base64::engine::{DecodePaddingMode, general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 
-use super::payload::{decode, encode};
+use super::nonce::{self, NONCE_BYTES};
+use super::payload::{append, decode};
 use super::{Accepted, OpenError, Operation, TooLong};
 use crate::crypto::sha256;
 
@@ -33,7 +34,7 @@ pub struct OperationKeys {
 /// One key, ready for use.
 struct Key {
     id: [u8; ID_BYTES],
-    key: RandomizedNonceKey,
+    key: LessSafeKey,
 }
 
 /// What is wrong with keys; names a key by its place and shows nothing of it.
@@ -100,7 +101,7 @@ impl OperationKeys {
     /// [`KeysError::Unusable`] where the machine offers no chance.
     pub fn random() -> Result<Self, KeysError> {
         let mut bytes = SecretBox::new(Box::new([0; KEY_BYTES]));
-        aws_lc_rs::rand::fill(secrecy::ExposeSecretMut::expose_secret_mut(&mut bytes)).map_err(|_| KeysError::Unusable)?;
+        draw(secrecy::ExposeSecretMut::expose_secret_mut(&mut bytes)).ok_or(KeysError::Unusable)?;
         Ok(Self {
             sealing: Key::new(&bytes)?,
             others: Vec::new(),
@@ -112,22 +113,36 @@ impl OperationKeys {
     /// # Errors
     /// [`TooLong`] where the operation does not fit into one.
     pub fn seal(&self, operation: Accepted<'_>) -> Result<String, TooLong> {
-        let mut sealed = encode(operation).ok_or(TooLong)?;
-        if sealed.len() > MAX_PAYLOAD_BYTES {
-            return Err(TooLong);
-        }
-        let head = self.sealing.head();
-        // The library fails for lengths that were excluded above and nothing else.
-        let nonce = self
-            .sealing
-            .key
-            .seal_in_place_append_tag(Aad::from(head), &mut sealed)
-            .map_err(|_| TooLong)?;
-        let mut token = Vec::with_capacity(head.len() + NONCE_BYTES + sealed.len());
+        let now = operation.accepted_at;
+        self.seal_behind("", operation, now)
+    }
+
+    /// The token of an operation, with something in front of it; `now` is now.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_behind(&self, front: &str, operation: Accepted<'_>, now: Timestamp) -> Result<String, TooLong> {
+        let (head, nonce) = (self.sealing.head(), nonce::fresh(draw, now).ok_or(TooLong)?);
+        let mut token = Vec::with_capacity(USUAL_BYTES);
         token.extend_from_slice(&head);
-        token.extend_from_slice(nonce.as_ref());
-        token.append(&mut sealed);
-        Ok(URL_SAFE_NO_PAD.encode(token))
+        token.extend_from_slice(&nonce);
+        append(&mut token, operation).ok_or(TooLong)?;
+        let payload = token
+            .get_mut(HEAD_BYTES + NONCE_BYTES..)
+            .filter(|payload| payload.len() <= MAX_PAYLOAD_BYTES)
+            .ok_or(TooLong)?;
+        let (key, nonce) = (&self.sealing.key, Nonce::assume_unique_for_key(nonce));
+        // The library fails for lengths that were excluded above and nothing else.
+        let tag = key
+            .seal_in_place_separate_tag(nonce, Aad::from(head), payload)
+            .map_err(|_| TooLong)?;
+        token.extend_from_slice(tag.as_ref());
+        let mut text = vec![0; front.len() + token.len().div_ceil(3) * 4];
+        let (before, behind) = text.split_at_mut(front.len());
+        before.copy_from_slice(front.as_bytes());
+        let length = URL_SAFE_NO_PAD.encode_slice(token, behind).map_err(|_| TooLong)?;
+        text.truncate(front.len() + length);
+        String::from_utf8(text).map_err(|_| TooLong)
     }
 
     /// The operation of a token.
@@ -191,8 +206,11 @@ impl Key {
         let digest = sha256(labelled.expose_secret());
         let mut id = [0; ID_BYTES];
         id.copy_from_slice(digest.first_chunk::<ID_BYTES>().ok_or(KeysError::Unusable)?);
-        let key = RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| KeysError::Unusable)?;
-        Ok(Self { id, key })
+        let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeysError::Unusable)?;
+        Ok(Self {
+            id,
+            key: LessSafeKey::new(key),
+        })
     }
 
     /// The first bytes of every token of this key.
@@ -200,6 +218,11 @@ impl Key {
         let [a, b, c, d] = self.id;
         [VERSION, a, b, c, d]
     }
+}
+
+/// Chance that nobody can foresee.
+fn draw(bytes: &mut [u8]) -> Option<()> {
+    aws_lc_rs::rand::fill(bytes).ok()
 }
 
 impl PartialEq for OperationKeys {
@@ -222,7 +245,6 @@ impl fmt::Debug for OperationKeys {
 const VERSION: u8 = 1;
 const ID_BYTES: usize = 4;
 const HEAD_BYTES: usize = 1 + ID_BYTES;
-const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 /// Of a key, before base64: AES-256.
 pub const KEY_BYTES: usize = 32;
@@ -232,6 +254,8 @@ const ID_LABEL: &[u8] = b"taskgate operation key id\0";
 /// have a sixth of it.
 pub const MAX_TOKEN_CHARS: usize = 2048;
 const MAX_PAYLOAD_BYTES: usize = MAX_TOKEN_CHARS / 4 * 3 - HEAD_BYTES - NONCE_BYTES - TAG_BYTES;
+/// More than most tokens have.
+const USUAL_BYTES: usize = 352;
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);

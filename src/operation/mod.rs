@@ -15,6 +15,7 @@ use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 
 mod keys;
+mod nonce;
 mod payload;
 #[cfg(test)]
 mod tests;

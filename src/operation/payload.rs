@@ -6,42 +6,76 @@
 //! is the version of this array.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{Accepted, CARRIED, Operation};
+use crate::model::json_text::{number, option, text};
 
 /// The array that is decoded.
 type Payload = (String, String, String, Option<String>, Map<String, Value>, u16, i64, u32);
 
-/// Of a canonical request what travels.
-struct Carried<'a>(&'a Map<String, Value>);
-
-impl Serialize for Carried<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(CARRIED.iter().filter_map(|name| Some((name, self.0.get(*name)?))))
+/// Appends the bytes of an operation, a multiple of [`CLASS`]; nothing where its times are no times of an operation.
+pub(super) fn append(bytes: &mut Vec<u8>, operation: Accepted<'_>) -> Option<()> {
+    let lifetime = operation.expires_at.duration_since(operation.accepted_at);
+    let lifetime = u32::try_from(lifetime.as_secs()).ok()?;
+    let mut array = String::with_capacity(USUAL_BYTES);
+    array.push('[');
+    for word in [operation.provider, operation.id, operation.action] {
+        text(&mut array, word);
+        array.push(',');
     }
+    option(&mut array, operation.job);
+    array.push(',');
+    let carried = CARRIED.iter().filter_map(|name| Some((*name, operation.body.get(*name)?)));
+    members(&mut array, carried);
+    array.push(',');
+    number(&mut array, operation.vendor_status);
+    array.push(',');
+    number(&mut array, operation.accepted_at.as_second());
+    array.push(',');
+    number(&mut array, lifetime);
+    array.push(']');
+    bytes.extend_from_slice(array.as_bytes());
+    // White space behind a document means nothing, and hides how long the document is.
+    let padding = array.len().next_multiple_of(CLASS) - array.len();
+    bytes.resize(bytes.len() + padding, b' ');
+    Some(())
 }
 
-/// The bytes of an operation, a multiple of [`CLASS`]; nothing where its times are no times of an operation.
-pub(super) fn encode(operation: Accepted<'_>) -> Option<Vec<u8>> {
-    let lifetime = operation.expires_at.duration_since(operation.accepted_at);
-    let array = (
-        operation.provider,
-        operation.id,
-        operation.action,
-        operation.job,
-        Carried(operation.body),
-        operation.vendor_status,
-        operation.accepted_at.as_second(),
-        u32::try_from(lifetime.as_secs()).ok()?,
-    );
-    // Room for the head, the nonce and the tag of most tokens as well.
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut bytes, &array).ok()?;
-    // White space behind a document means nothing, and hides how long the document is.
-    bytes.resize(bytes.len().next_multiple_of(CLASS), b' ');
-    Some(bytes)
+/// An object of these.
+fn members<'a>(out: &mut String, members: impl Iterator<Item = (&'a str, &'a Value)>) {
+    out.push('{');
+    for (at, (name, member)) in members.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        text(out, name);
+        out.push(':');
+        value(out, member);
+    }
+    out.push('}');
+}
+
+/// A value; nested no deeper than requests may be.
+fn value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::String(string) => text(out, string),
+        Value::Array(elements) => {
+            out.push('[');
+            for (at, element) in elements.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                self::value(out, element);
+            }
+            out.push(']');
+        }
+        Value::Object(object) => members(out, object.iter().map(|(name, member)| (name.as_str(), member))),
+    }
 }
 
 /// The operation of these bytes; nothing where they are none.
@@ -63,4 +97,56 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Operation> {
 
 /// Everyday operations of all providers have two or three of it, so lengths tell next to nothing of ids.
 const CLASS: usize = 96;
+/// More than most have.
 const USUAL_BYTES: usize = 320;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let name = any::<String>();
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..4).prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_array_is_the_one_that_the_library_writes(
+            (provider, id, action) in any::<(String, String, String)>(),
+            job in any::<Option<String>>(),
+            (scope, parameters, force) in (prop::option::of(values()), values(), any::<bool>()),
+            (vendor_status, accepted, lifetime) in (any::<u16>(), 0_i64..4_000_000_000, any::<u32>()),
+        ) {
+            let accepted_at = Timestamp::from_second(accepted).unwrap();
+            let mut body = json!({ "force": force, "parameters": parameters, "reason": "does not travel" });
+            if let Some(scope) = scope {
+                body["scope"] = scope;
+            }
+            let mut bytes = Vec::new();
+            append(&mut bytes, Accepted {
+                provider: &provider, id: &id, action: &action, job: job.as_deref(), body: body.as_object().unwrap(), vendor_status, accepted_at,
+                expires_at: accepted_at + SignedDuration::from_secs(lifetime.into()),
+            }).unwrap();
+            prop_assert_eq!(bytes.len() % CLASS, 0);
+            body.as_object_mut().unwrap().remove("reason");
+            let expected = json!([provider, id, action, job, body, vendor_status, accepted, lifetime]).to_string();
+            let written = String::from_utf8(bytes).unwrap();
+            prop_assert_eq!(written.trim_end_matches(' '), expected);
+        }
+    }
+}

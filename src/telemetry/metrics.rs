@@ -11,6 +11,7 @@
 //! In tests, record inside `metrics::with_local_recorder(&recorder()?, ..)`: a recorder that is local to the thread.
 #![expect(clippy::disallowed_macros, reason = "this is the place that the ban points to")]
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ pub fn describe() {
 /// Something that is under way, counted until it is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it ends the counting"]
-pub struct UnderWay(Gauge);
+pub struct UnderWay<'a>(Cow<'a, Gauge>);
 
 /// The gauge of all requests that are being worked on.
 #[derive(Debug, Default)]
@@ -81,14 +82,14 @@ pub struct InFlight(OnceLock<Gauge>);
 
 impl InFlight {
     /// One more request is being worked on.
-    pub fn begins(&self) -> UnderWay {
-        UnderWay::begin(self.0.get_or_init(|| gauge!(Metric::InFlightRequests.name())).clone())
+    pub fn begins(&self) -> UnderWay<'_> {
+        UnderWay::begin(Cow::Borrowed(self.0.get_or_init(|| gauge!(Metric::InFlightRequests.name()))))
     }
 }
 
 /// One more request is being worked on.
-pub fn request_begins() -> UnderWay {
-    InFlight::default().begins()
+pub fn request_begins() -> UnderWay<'static> {
+    UnderWay::begin(Cow::Owned(gauge!(Metric::InFlightRequests.name())))
 }
 
 /// What the requests of one route are recorded with. Handles are made when they are first needed, so that nothing is exposed that
@@ -202,9 +203,9 @@ impl ProviderMeter {
     }
 
     /// One more call to this provider is under way.
-    pub fn call_begins(&self) -> UnderWay {
+    pub fn call_begins(&self) -> UnderWay<'_> {
         let gauge = || gauge!(Metric::VendorInFlight.name(), "provider" => self.provider.clone());
-        UnderWay::begin(self.in_flight.get_or_init(gauge).clone())
+        UnderWay::begin(Cow::Borrowed(self.in_flight.get_or_init(gauge)))
     }
 
     /// An attempt at a call to the vendor ended, in whatever way.
@@ -221,8 +222,8 @@ impl ProviderMeter {
 }
 
 /// One more call to this provider is under way.
-pub fn vendor_call_begins(provider: &str) -> UnderWay {
-    ProviderMeter::new(provider).call_begins()
+pub fn vendor_call_begins(provider: &str) -> UnderWay<'static> {
+    UnderWay::begin(Cow::Owned(gauge!(Metric::VendorInFlight.name(), "provider" => provider.to_owned())))
 }
 
 /// Why a request goes out again.
@@ -270,8 +271,8 @@ pub fn vendor_call_ended(provider: &str, action: &str, elapsed: Duration) {
 }
 
 /// One more call to this provider waits for a place.
-pub fn vendor_call_waits(provider: &str) -> UnderWay {
-    UnderWay::begin(gauge!(Metric::VendorQueued.name(), "provider" => provider.to_owned()))
+pub fn vendor_call_waits(provider: &str) -> UnderWay<'static> {
+    UnderWay::begin(Cow::Owned(gauge!(Metric::VendorQueued.name(), "provider" => provider.to_owned())))
 }
 
 /// What a request waits for before it goes out.
@@ -454,14 +455,14 @@ pub fn http_refused(reason: Reason) {
     counter!(Metric::HttpRefused.name(), "reason" => reason.code()).increment(1);
 }
 
-impl UnderWay {
-    fn begin(gauge: Gauge) -> Self {
+impl<'a> UnderWay<'a> {
+    fn begin(gauge: Cow<'a, Gauge>) -> Self {
         gauge.increment(1);
         Self(gauge)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.decrement(1);
     }

@@ -65,6 +65,26 @@ pub struct Ticket {
     probe: bool,
 }
 
+impl Ticket {
+    /// As a number, for an atomic.
+    pub(super) fn to_bits(self) -> u64 {
+        self.era << 1 | u64::from(self.probe)
+    }
+
+    /// The ticket of this number.
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self {
+            era: bits >> 1,
+            probe: bits & 1 == 1,
+        }
+    }
+
+    /// Is it the one that finds something out?
+    pub(super) fn is_probe(self) -> bool {
+        self.probe
+    }
+}
+
 /// Why a call does not go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {

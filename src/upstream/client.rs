@@ -66,13 +66,12 @@ struct Inner {
     seed: u64,
 }
 
-/// A request as it goes out, as often as it has to.
+/// A request that can be sent, as often as it has to.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    method: Method,
+pub(super) struct Prepared<'a> {
+    request: &'a UpstreamRequest,
     uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    applied: Applied,
 }
 
 /// On which connection an attempt is made.
@@ -171,7 +170,7 @@ impl UpstreamClient {
     ///
     /// As in the table of this module.
     pub async fn send(&self, request: UpstreamRequest, deadline: Instant) -> Result<Exchange, GatewayError> {
-        let prepared = self.prepare(request, self.fixed())?;
+        let prepared = self.prepare(&request, self.fixed())?;
         let attempted = self.attempt(&prepared, deadline, Way::Any, Instant::now()).await;
         attempted.map_err(|missed| missed.error)
     }
@@ -186,46 +185,48 @@ impl UpstreamClient {
         self.inner.seed
     }
 
-    /// The request as it goes out, with these credentials and no others.
+    /// The request, checked, with these credentials and no others.
     ///
     /// # Errors
     /// `MAPPING_FAILED` where the request is none that can be sent.
-    pub(super) fn prepare(&self, request: UpstreamRequest, applied: Applied) -> Result<Prepared, GatewayError> {
+    pub(super) fn prepare<'a>(&self, request: &'a UpstreamRequest, applied: Applied) -> Result<Prepared<'a>, GatewayError> {
+        check_headers(&request.headers, &self.inner.reserved)?;
+        let uri = uri(&self.inner.endpoint, &request.target).map_err(Unsendable::into_error)?;
+        Ok(Prepared { request, uri, applied })
+    }
+
+    /// The request as it goes out.
+    fn to_http(&self, Prepared { request, uri, applied }: &Prepared<'_>) -> Request<Full<Bytes>> {
         let inner = &*self.inner;
-        let UpstreamRequest {
-            method,
-            target,
-            mut headers,
-            body,
-        } = request;
-        check_headers(&headers, &inner.reserved)?;
-        let uri = uri(&inner.endpoint, target).map_err(Unsendable::into_error)?;
-        headers.reserve(4 + applied.len());
+        let UpstreamRequest { method, body, .. } = request;
+        let mut http = Request::new(Full::new(body.clone()));
+        *http.method_mut() = method.clone();
+        *http.uri_mut() = uri.clone();
+        let headers = http.headers_mut();
+        headers.reserve(request.headers.len() + 4 + applied.len());
+        for (name, value) in &request.headers {
+            headers.append(name.clone(), value.clone());
+        }
         headers.insert(VIA, inner.via.clone());
         // hyper leaves the length of an empty body out; RFC 9110 section 8.6 wants it where the method gives a body meaning.
-        if body.is_empty() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+        if body.is_empty() && matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if inner.limits.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         for (name, value) in applied {
-            headers.insert(name, value);
+            headers.insert(name.clone(), value.clone());
         }
         headers.insert(HOST, inner.host.clone());
-        Ok(Prepared {
-            method,
-            uri,
-            headers,
-            body,
-        })
+        http
     }
 
     /// Sends the request once, beginning `start`, which is now.
     ///
     /// # Errors
     /// [`Missed`], with an error as in the table of this module.
-    pub(super) async fn attempt(&self, request: &Prepared, deadline: Instant, way: Way, start: Instant) -> Result<Exchange, Missed> {
+    pub(super) async fn attempt(&self, request: &Prepared<'_>, deadline: Instant, way: Way, start: Instant) -> Result<Exchange, Missed> {
         let Inner { pool, limits, .. } = &*self.inner;
         if deadline <= start {
             return Err(Missed::own(failure::out_of_time()));
@@ -240,7 +241,8 @@ impl UpstreamClient {
         let was_kept = kept.is_some();
         let (mut connection, connected) = match kept {
             Some(kept) => (kept, start),
-            None => match pool.connect(deadline).await {
+            // Boxed: most have one that was kept.
+            None => match Box::pin(pool.connect(deadline)).await {
                 Ok(new) => (new, Instant::now()),
                 Err(_) if Instant::now() >= deadline => return Err(Missed::own(failure::out_of_time())),
                 Err(failure) => return Err(Missed::connect(&failure)),
@@ -249,7 +251,7 @@ impl UpstreamClient {
         let limit = limits.timeout.min(deadline.saturating_duration_since(connected));
         let fits = |response: &Response<Incoming>| self.fits(response);
         let exchanged = connection
-            .exchange(request.to_http(), connected + limit, limits.max_reply_bytes, fits)
+            .exchange(self.to_http(request), connected + limit, limits.max_reply_bytes, fits)
             .await;
         match exchanged {
             Ok(response) => {
@@ -302,18 +304,15 @@ impl UpstreamClient {
 /// `MAPPING_FAILED` where it cannot.
 pub(super) fn check(request: &UpstreamRequest, endpoint: &Endpoint, reserved: &[HeaderName]) -> Result<(), GatewayError> {
     check_headers(&request.headers, reserved)?;
-    uri(endpoint, request.target.clone()).map(drop).map_err(Unsendable::into_error)
+    uri(endpoint, &request.target).map(drop).map_err(Unsendable::into_error)
 }
 
 /// The path of a request, below the endpoint's.
-fn uri(endpoint: &Endpoint, target: String) -> Result<Uri, Unsendable> {
+fn uri(endpoint: &Endpoint, target: &str) -> Result<Uri, Unsendable> {
     if !target.starts_with('/') {
         return Err(Unsendable::Target("no leading slash".to_owned()));
     }
-    let target = match endpoint.prefix.as_str() {
-        "" => target,
-        prefix => format!("{prefix}{target}"),
-    };
+    let target = [endpoint.prefix.as_str(), target].concat();
     let path = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|error| Unsendable::Target(error.to_string()))?;
     Ok(Uri::from(path))
 }
@@ -326,16 +325,6 @@ fn check_headers(headers: &HeaderMap, reserved: &[HeaderName]) -> Result<(), Gat
     match headers.keys().find(|name| is_reserved(name)) {
         Some(name) => Err(Unsendable::Header(name.clone()).into_error()),
         None => Ok(()),
-    }
-}
-
-impl Prepared {
-    fn to_http(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
     }
 }
 

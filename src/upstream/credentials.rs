@@ -7,7 +7,6 @@
 //! first one. Credentials with one name share one session, over all providers.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,9 +20,10 @@ use tokio::time::Instant;
 
 use super::client::{self, ClientError, UpstreamClient};
 use super::network::{Network, System};
+use super::policy::Sender;
 use super::session::Session;
 use super::{login, sign_dated, sign_sdk};
-use crate::layer::{CredentialUse, Exchange, Outbound};
+use crate::layer::{CallContext, CredentialUse, Exchange, Outbound};
 use crate::mapping::expression::Bindings;
 use crate::model::call::{UpstreamReply, UpstreamRequest};
 use crate::model::error::{GatewayError, VendorFault};
@@ -253,21 +253,19 @@ impl Keeper {
 pub(super) type Applied = Vec<(HeaderName, HeaderValue)>;
 
 impl Applier {
-    /// Sends the call with its credentials, each time through `send`.
+    /// Sends the call with its credentials, each time through `sender`.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` without the caller's header, those of a login, `VENDOR_RATE_LIMITED` by the plan's `limited`; then as `send`.
-    pub(super) async fn exchange<S, F>(&self, outbound: Outbound, send: S) -> Result<Exchange, GatewayError>
-    where
-        S: Fn(UpstreamRequest, Applied) -> F,
-        F: Future<Output = Result<Exchange, GatewayError>>,
-    {
+    /// `UNAUTHENTICATED` without the caller's header, those of a login, `VENDOR_RATE_LIMITED` by the plan's `limited`; then as [`Sender::send`].
+    pub(super) async fn exchange(&self, outbound: Outbound, sender: &Sender<'_>) -> Result<Exchange, GatewayError> {
+        let Outbound { context, mut request, .. } = outbound;
         if outbound.credentials == CredentialUse::None {
-            return send(outbound.request, Applied::new()).await;
+            return sender.send(&request, Applied::new()).await;
         }
         match &*self.keeper {
             Keeper::Basic { plan, accepted } => {
-                let exchange = send(outbound.request, vec![(http::header::AUTHORIZATION, plan.value.clone())]).await?;
+                let applied = vec![(http::header::AUTHORIZATION, plan.value.clone())];
+                let exchange = sender.send(&request, applied).await?;
                 if exchange.reply.status.is_success() {
                     accepted.store(true, Ordering::Relaxed);
                 } else if accepted.load(Ordering::Relaxed) && plan.limited.as_ref().is_some_and(|test| test.holds(&exchange.reply)) {
@@ -275,10 +273,10 @@ impl Applier {
                 }
                 Ok(exchange)
             }
-            Keeper::Session(kept) => kept.exchange(outbound, send).await,
+            Keeper::Session(kept) => kept.exchange((&context, outbound.credentials), &request, sender).await,
             Keeper::Stateless(Credentials::Passthrough(name)) => {
-                let value = passed(&outbound.context.credentials.passed, name)?;
-                let exchange = send(outbound.request, vec![(name.clone(), value)]).await?;
+                let value = passed(&context.credentials.passed, name)?;
+                let exchange = sender.send(&request, vec![(name.clone(), value)]).await?;
                 if exchange.reply.status == StatusCode::UNAUTHORIZED {
                     let detail = format!("the vendor does not accept the `{name}` that the caller sent");
                     return Err(unauthenticated(name, detail).with_vendor(fault(&exchange.reply)));
@@ -286,23 +284,22 @@ impl Applier {
                 Ok(exchange)
             }
             Keeper::Stateless(credentials) => {
-                let mut request = outbound.request;
                 let applied = sign(credentials, &mut request, &self.endpoint, Timestamp::now())?;
-                send(request, applied).await
+                sender.send(&request, applied).await
             }
         }
     }
 }
 
 impl KeptSession {
-    async fn exchange<S, F>(&self, outbound: Outbound, send: S) -> Result<Exchange, GatewayError>
-    where
-        S: Fn(UpstreamRequest, Applied) -> F,
-        F: Future<Output = Result<Exchange, GatewayError>>,
-    {
-        let Outbound { context, request, .. } = outbound;
+    async fn exchange(
+        &self,
+        (context, credentials): (&CallContext, CredentialUse),
+        request: &UpstreamRequest,
+        sender: &Sender<'_>,
+    ) -> Result<Exchange, GatewayError> {
         let (deadline, used) = (context.deadline, &context.credentials.session);
-        let renewed = match outbound.credentials {
+        let renewed = match credentials {
             CredentialUse::Renewed => self.session.renewed(used.load(Ordering::Relaxed), deadline).await?,
             CredentialUse::None | CredentialUse::Normal => None,
         };
@@ -312,19 +309,23 @@ impl KeptSession {
         };
         used.store(token.serial, Ordering::Relaxed);
         let apply = |value: &HeaderValue| vec![(self.plan.header.clone(), value.clone())];
-        let exchange = send(request.clone(), apply(&token.value)).await?;
+        let exchange = sender.send(request, apply(&token.value)).await?;
         if !self.has_expired(&exchange.reply) {
             return Ok(exchange);
         }
-        let Some(fresh) = self.session.renewed(token.serial, deadline).await? else {
-            return Ok(exchange);
+        // Boxed, so that the others are small.
+        let again = async {
+            let Some(fresh) = self.session.renewed(token.serial, deadline).await? else {
+                return Ok(exchange);
+            };
+            used.store(fresh.serial, Ordering::Relaxed);
+            let exchange = sender.send(request, apply(&fresh.value)).await?;
+            if self.has_expired(&exchange.reply) {
+                self.session.did_not_help(fresh.serial);
+            }
+            Ok(exchange)
         };
-        used.store(fresh.serial, Ordering::Relaxed);
-        let exchange = send(request, apply(&fresh.value)).await?;
-        if self.has_expired(&exchange.reply) {
-            self.session.did_not_help(fresh.serial);
-        }
-        Ok(exchange)
+        Box::pin(again).await
     }
 
     fn has_expired(&self, reply: &UpstreamReply) -> bool {

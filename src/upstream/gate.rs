@@ -11,7 +11,7 @@
 //!
 //! **Errors**: `PROVIDER_BUSY`, `PROVIDER_RATE_LIMITED`, `PROVIDER_SUSPENDED`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ pub struct Pass<'a> {
 #[derive(Debug)]
 struct Admitted<'a> {
     gate: &'a Inner,
-    ticket: Mutex<Ticket>,
+    ticket: AtomicU64,
 }
 
 impl Gate {
@@ -142,7 +142,7 @@ impl Inner {
         match admitted {
             Ok(ticket) => Ok(Admitted {
                 gate: self,
-                ticket: Mutex::new(ticket),
+                ticket: AtomicU64::new(ticket.to_bits()),
             }),
             Err(Stop::LookFirst) => Err(GatewayError {
                 look_first: true,
@@ -157,6 +157,11 @@ impl Inner {
         if let Ok(place) = self.room.try_acquire() {
             return Ok(place);
         }
+        Box::pin(self.place_in_time(deadline)).await
+    }
+
+    /// A place once there is one, for those who find none.
+    async fn place_in_time(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, GatewayError> {
         let _waiting = Waiting::join(self).ok_or_else(|| self.busy())?;
         let since = Instant::now();
         let until = (since + self.limits.queue.wait).min(deadline);
@@ -238,36 +243,38 @@ impl Pass<'_> {
     /// As [`Self::attempt`], asked for `now`; when it may begin.
     pub(super) async fn attempt_at(&self, deadline: Instant, now: Instant) -> Result<Instant, GatewayError> {
         let gate = self.admitted.gate;
-        let attempted = async {
-            self.admitted.renew(now)?;
-            let own: &[Arc<Allowance>] = match self.aim {
-                Aim::Act | Aim::ActUnseen | Aim::Look => &self.route.allowances,
-                // The route is that of the action; a job is asked for elsewhere.
-                Aim::Ask => &[],
-            };
-            if gate.limits.allowances.is_empty() && own.is_empty() {
-                return Ok((now, now));
-            }
-            let all = gate.limits.allowances.iter().chain(own);
-            let latest = (now + gate.limits.queue.patience()).min(deadline);
-            let slot = gate.ledger.reserve(all, now, latest).map_err(rate_limited)?;
-            let mut begin = now;
-            if slot.at() > now {
-                tokio::select! {
-                    biased;
-                    () = gate.suspended.notified() => return Err(gate.suspended()),
-                    () = sleep_until(slot.at()) => {}
-                }
-                begin = Instant::now();
-                metrics::gate_waited(&gate.provider, WaitFor::Rate, begin.saturating_duration_since(now));
-                self.admitted.renew(begin)?;
-            }
-            let at = slot.at();
-            slot.used();
-            Ok((at, begin))
+        let own: &[Arc<Allowance>] = match self.aim {
+            Aim::Act | Aim::ActUnseen | Aim::Look => &self.route.allowances,
+            // The route is that of the action; a job is asked for elsewhere.
+            Aim::Ask => &[],
         };
-        let (at, begin) = attempted.await.inspect_err(|error| gate.refused(error))?;
-        gate.record().health.went_out(at);
+        let attempted = match gate.limits.allowances.is_empty() && own.is_empty() {
+            true => self.admitted.goes_out(now, now).map(|()| now),
+            // Boxed, so that the others are small.
+            false => Box::pin(self.in_turn(own, deadline, now)).await,
+        };
+        attempted.inspect_err(|error| gate.refused(error))
+    }
+
+    /// Waits for the turn under all rates; when that is.
+    async fn in_turn(&self, own: &[Arc<Allowance>], deadline: Instant, now: Instant) -> Result<Instant, GatewayError> {
+        let gate = self.admitted.gate;
+        self.admitted.renew(now)?;
+        let all = gate.limits.allowances.iter().chain(own);
+        let latest = (now + gate.limits.queue.patience()).min(deadline);
+        let slot = gate.ledger.reserve(all, now, latest).map_err(rate_limited)?;
+        let mut begin = now;
+        if slot.at() > now {
+            tokio::select! {
+                biased;
+                () = gate.suspended.notified() => return Err(gate.suspended()),
+                () = sleep_until(slot.at()) => {}
+            }
+            begin = Instant::now();
+            metrics::gate_waited(&gate.provider, WaitFor::Rate, begin.saturating_duration_since(now));
+        }
+        self.admitted.goes_out(begin, slot.at())?;
+        slot.used();
         Ok(begin)
     }
 
@@ -279,7 +286,7 @@ impl Pass<'_> {
     /// As [`Self::observed`], where it ended `now`.
     pub(super) fn observed_at(&self, sign: Sign, now: Instant) {
         let gate = self.admitted.gate;
-        let ticket = *self.admitted.ticket();
+        let ticket = self.admitted.ticket();
         let change = {
             let Record { chance, breaker, health } = &mut *gate.record();
             health.saw(sign, gate.limits.breaker.as_ref(), now);
@@ -299,28 +306,43 @@ impl Pass<'_> {
 
 impl Admitted<'_> {
     fn renew(&self, now: Instant) -> Result<(), GatewayError> {
-        let mut ticket = self.ticket();
-        *ticket = self.gate.record().breaker.still(*ticket, now).map_err(suspended)?;
+        self.renew_with(&self.gate.record().breaker, now)
+    }
+
+    /// As [`Self::renew`], and notes that something goes out, whose turn it is `at`.
+    fn goes_out(&self, now: Instant, at: Instant) -> Result<(), GatewayError> {
+        let Record { breaker, health, .. } = &mut *self.gate.record();
+        self.renew_with(breaker, now)?;
+        health.went_out(at);
         Ok(())
     }
 
-    /// Only whole tickets are written.
-    fn ticket(&self) -> MutexGuard<'_, Ticket> {
-        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn renew_with(&self, breaker: &Breaker, now: Instant) -> Result<(), GatewayError> {
+        let ticket = breaker.still(self.ticket(), now).map_err(suspended)?;
+        self.ticket.store(ticket.to_bits(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Only the call that has it writes it.
+    fn ticket(&self) -> Ticket {
+        Ticket::from_bits(self.ticket.load(Ordering::Relaxed))
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        let ticket = *self.ticket();
-        self.gate.record().breaker.withdraw(ticket);
+        let ticket = self.ticket();
+        // To the others nobody looks.
+        if ticket.is_probe() {
+            self.gate.record().breaker.withdraw(ticket);
+        }
     }
 }
 
 /// One of those who wait for a place.
 struct Waiting<'a> {
     waiting: &'a AtomicUsize,
-    _counted: UnderWay,
+    _counted: UnderWay<'static>,
 }
 
 impl<'a> Waiting<'a> {

@@ -86,7 +86,7 @@ impl Ladder {
     pub(super) async fn run(
         &self,
         (client, meter): (&UpstreamClient, &ProviderMeter),
-        request: UpstreamRequest,
+        request: &UpstreamRequest,
         applied: Applied,
         terms: &Terms<'_>,
     ) -> Result<Exchange, GatewayError> {
@@ -94,7 +94,7 @@ impl Ladder {
         let prepared = client.prepare(request, applied)?;
         self.budget.deposit();
         let mut way = Way::Any;
-        let mut told: Option<Told> = None;
+        let mut told: Option<Box<Told>> = None;
         let (mut repetitions, mut was_limited, mut now) = (0, false, begun);
         loop {
             let start = match terms.pass.attempt_at(terms.deadline, now).await {
@@ -116,7 +116,7 @@ impl Ladder {
                 Err(missed) => Err(missed.error),
             };
             let last = match told.take() {
-                Some(before) if before.heard && !heard => before,
+                Some(before) if before.heard && !heard => *before,
                 Some(_) | None => Told { result, heard },
             };
             let Some((rung, asked)) = next else {
@@ -137,6 +137,7 @@ impl Ladder {
             if matches!(rung, Rung::Lost | Rung::Unavailable) && !terms.route.is_look() {
                 terms.doubt.raise(|| open(&last.result));
             }
+            told = Some(Box::new(last));
             if !wait.is_zero() {
                 sleep(wait).await;
             }
@@ -146,7 +147,6 @@ impl Ladder {
             was_limited |= rung == Rung::Limited;
             repetitions += 1;
             now = Instant::now();
-            told = Some(last);
         }
     }
 }

@@ -5,7 +5,6 @@
 //! **Invariants**: always ready, so that a provider that hangs never makes another one wait. The pass of the gate
 //! lives as long as the future of the call, so dropping the call frees its place.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +17,7 @@ use super::gate::Gate;
 use super::ladder::{Ladder, Terms};
 use crate::layer::trace::Trace;
 use crate::layer::{Exchange, Outbound};
+use crate::model::call::UpstreamRequest;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 use crate::route::{Connection, Limits};
@@ -26,6 +26,11 @@ use crate::telemetry::metrics::ProviderMeter;
 /// The way to one provider. Cloning shares the gate and the pool.
 #[derive(Clone, Debug)]
 pub struct ProviderService {
+    way: Arc<Way>,
+}
+
+#[derive(Debug)]
+struct Way {
     lane: Arc<Lane>,
     gate: Gate,
 }
@@ -80,24 +85,25 @@ impl ProviderService {
 
     fn build(provider: &str, client: Result<UpstreamClient, Vec<String>>, applier: Option<Applier>, limits: &Limits) -> Self {
         let seed = client.as_ref().map_or(0, UpstreamClient::seed);
-        let way = Self {
-            lane: Arc::new(Lane {
-                ladder: Ladder::new(provider, limits.in_flight, seed),
-                meter: ProviderMeter::new(provider),
-                client,
-                applier,
-            }),
-            gate: Gate::new(provider, limits, Arc::default()),
-        };
-        way.gate.seed(seed);
-        way
+        let lane = Arc::new(Lane {
+            ladder: Ladder::new(provider, limits.in_flight, seed),
+            meter: ProviderMeter::new(provider),
+            client,
+            applier,
+        });
+        let gate = Gate::new(provider, limits, Arc::default());
+        gate.seed(seed);
+        let way = Arc::new(Way { lane, gate });
+        Self { way }
     }
 
     /// The same way through this gate instead of one of its own, which shares no quota with others.
     #[must_use]
     pub fn through(self, gate: Gate) -> Self {
-        gate.seed(self.lane.client.as_ref().map_or(0, UpstreamClient::seed));
-        Self { gate, ..self }
+        let lane = Arc::clone(&self.way.lane);
+        gate.seed(lane.client.as_ref().map_or(0, UpstreamClient::seed));
+        let way = Arc::new(Way { lane, gate });
+        Self { way }
     }
 
     /// Sends one request with its credentials, unless the provider is not configured or the gate keeps it back. Again only where
@@ -108,28 +114,50 @@ impl ProviderService {
     /// `PROVIDER_NOT_CONFIGURED` and those of the [gate](super::gate) before anything is sent, those of the credentials; then as
     /// [`UpstreamClient::send`].
     pub async fn send(&self, outbound: Outbound) -> Result<Exchange, GatewayError> {
-        let lane = &*self.lane;
+        let Way { lane, gate } = &*self.way;
         let client = lane.client.as_ref().map_err(|missing| not_configured(missing))?;
-        let pass = self.gate.enter(&outbound).await?;
+        let pass = gate.enter(&outbound).await?;
         let _counted = lane.meter.call_begins();
-        let (route, doubt) = (Arc::clone(&outbound.route), outbound.context.doubt.clone());
+        let (route, context) = (Arc::clone(&outbound.route), Arc::clone(&outbound.context));
         let terms = Terms {
             route: &route,
-            deadline: outbound.context.deadline,
-            doubt: &doubt,
+            deadline: context.deadline,
+            doubt: &context.doubt,
             pass: &pass,
         };
-        let trace = route.trace.then(|| outbound.context.trace.clone());
-        let send = |request, mut applied: Applied| {
-            // Behind the signature: who stands between may change them.
-            applied.extend(trace.iter().flat_map(Trace::headers));
-            lane.ladder.run((client, &lane.meter), request, applied, &terms)
+        let trace = route.trace.then_some(&context.trace);
+        let sender = Sender {
+            lane,
+            client,
+            terms,
+            trace,
         };
         let result = match &lane.applier {
-            Some(applier) => applier.exchange(outbound, send).await,
-            None => send(outbound.request, client.fixed()).await,
+            Some(applier) => applier.exchange(outbound, &sender).await,
+            None => sender.send(&outbound.request, client.fixed()).await,
         };
-        if route.is_look() { result } else { doubt.settle(result) }
+        if route.is_look() { result } else { context.doubt.settle(result) }
+    }
+}
+
+/// Sends the requests of one errand.
+pub(super) struct Sender<'a> {
+    lane: &'a Lane,
+    client: &'a UpstreamClient,
+    terms: Terms<'a>,
+    trace: Option<&'a Trace>,
+}
+
+impl Sender<'_> {
+    /// Sends a request with these credentials, as often as the ladder says.
+    ///
+    /// # Errors
+    /// As [`Ladder::run`].
+    pub(super) fn send(&self, request: &UpstreamRequest, mut applied: Applied) -> impl Future<Output = Result<Exchange, GatewayError>> {
+        // Behind the signature: who stands between may change them.
+        applied.extend(self.trace.into_iter().flat_map(Trace::headers));
+        let Self { lane, client, terms, .. } = self;
+        lane.ladder.run((client, &lane.meter), request, applied, terms)
     }
 }
 

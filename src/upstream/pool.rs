@@ -25,7 +25,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -95,6 +95,9 @@ pub(super) enum Broken {
     /// The head was read and the rest was not.
     Body(hyper::Error),
 }
+
+/// What the library says of a request.
+type Answered = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>;
 
 /// Why the polling stopped.
 enum Halt {
@@ -218,46 +221,57 @@ impl Kept {
     ///
     /// # Errors
     /// [`Broken`]. The connection is of no more use then.
-    pub(super) async fn exchange(
+    pub(super) fn exchange(
         &mut self,
         mut request: Request<Full<Bytes>>,
         until: Instant,
         limit: usize,
         fits: impl FnOnce(&Response<Incoming>) -> Result<(), Broken>,
-    ) -> Result<Response<Bytes>, Broken> {
+    ) -> impl Future<Output = Result<Response<Bytes>, Broken>> {
         let before = self.meter.written();
         let meter = Arc::clone(&self.meter);
         hyper::ext::on_informational(&mut request, move |_| meter.interim_answer());
         self.meter.request_begins();
         self.alarm.as_mut().reset(until);
-        let mut response = pin!(self.sender.try_send_request(request));
-        let answered = self.drive(|cx| response.as_mut().poll(cx)).await;
+        let sending = self.sender.try_send_request(request);
+        async move {
+            // What is of the sending only is gone before the answer is read, so that the future has room for one of them.
+            let (head, mut body) = {
+                let mut response = pin!(sending);
+                let answered = self.drive(|cx| response.as_mut().poll(cx)).await;
+                let response = self.answer(answered, before)?;
+                fits(&response)?;
+                response.into_parts()
+            };
+            let mut read = Pieces::default();
+            // What came with the head is there already.
+            self.rope.bell.hold();
+            let early = read.poll(&mut body, limit, &mut Context::from_waker(&self.rope.waker));
+            self.rope.bell.release();
+            if let Poll::Ready(ended) = early {
+                return ended.map(|()| Response::from_parts(head, read.whole()));
+            }
+            match self.drive(|cx| read.poll(&mut body, limit, cx)).await {
+                Ok(Ok(())) => Ok(Response::from_parts(head, read.whole())),
+                Ok(Err(broken)) => Err(broken),
+                Err(Halt::Flood) => Err(Broken::Flood),
+                Err(Halt::Time) => Err(Broken::Time { sent: true }),
+            }
+        }
+    }
+
+    /// What came of sending, where the connection had taken so many bytes before.
+    fn answer(&self, answered: Result<Answered, Halt>, before: u64) -> Result<Response<Incoming>, Broken> {
         let sent = self.meter.written() != before;
-        let response = match answered {
-            Ok(Ok(response)) => response,
+        match answered {
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(mut error)) => {
                 let sent = sent && error.take_message().is_none();
                 let error = error.into_error();
-                return Err(if sent { Broken::Lost(error) } else { Broken::Unsent(error) });
+                Err(if sent { Broken::Lost(error) } else { Broken::Unsent(error) })
             }
-            Err(Halt::Flood) => return Err(Broken::Flood),
-            Err(Halt::Time) => return Err(Broken::Time { sent }),
-        };
-        fits(&response)?;
-        let (head, mut body) = response.into_parts();
-        let mut read = Pieces::default();
-        // What came with the head is there already.
-        self.rope.bell.hold();
-        let early = read.poll(&mut body, limit, &mut Context::from_waker(&self.rope.waker));
-        self.rope.bell.release();
-        if let Poll::Ready(ended) = early {
-            return ended.map(|()| Response::from_parts(head, read.whole()));
-        }
-        match self.drive(|cx| read.poll(&mut body, limit, cx)).await {
-            Ok(Ok(())) => Ok(Response::from_parts(head, read.whole())),
-            Ok(Err(broken)) => Err(broken),
             Err(Halt::Flood) => Err(Broken::Flood),
-            Err(Halt::Time) => Err(Broken::Time { sent: true }),
+            Err(Halt::Time) => Err(Broken::Time { sent }),
         }
     }
 

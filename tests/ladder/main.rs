@@ -125,7 +125,7 @@ impl Rig {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let outbound = Outbound {
             aim: if action == "look" { Aim::Look } else { Aim::Act },
-            context: CallContext {
+            context: Arc::new(CallContext {
                 request_id: "r-1".into(),
                 trace: taskgate::layer::trace::Trace::of(&HeaderMap::new()),
                 deadline: Instant::now() + time,
@@ -133,15 +133,15 @@ impl Rig {
                 doubt: Doubt::default(),
                 claim: None,
                 member: None,
-            },
+            }),
             provider: Arc::clone(&self.table.providers["acme"]),
             route: self.route(action),
-            request: UpstreamRequest {
+            request: Box::new(UpstreamRequest {
                 method: Method::POST,
                 target: "/1".to_owned(),
                 headers,
                 body: Bytes::from_static(b"{\"id\":1}"),
-            },
+            }),
             credentials: CredentialUse::Normal,
         };
         self.service.send(outbound).await

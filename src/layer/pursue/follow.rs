@@ -72,7 +72,8 @@ where
                     // The job never got past the session, so the action was not carried out: once more, as a new call.
                     renewed = true;
                     self.call.values.call = Fresh::new(&uuid::Uuid::new_v4().simple().to_string());
-                    let (answer, next) = self.send(CredentialUse::Renewed).await?;
+                    let answer = self.send(CredentialUse::Renewed).await?;
+                    let next = self.job.clone();
                     match (answer.success, next) {
                         (Success::Accepted, Some(next)) => job = next,
                         (Success::Accepted, None) => return Ok(Followed::Lost(answer)),

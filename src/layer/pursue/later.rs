@@ -26,7 +26,7 @@ where
 {
     /// What became of an action, and where the caller wants to wait, what becomes of it until then.
     pub(super) async fn resume(&mut self, resumed: Resumed) -> Result<Answer, GatewayError> {
-        self.trail.waited = self.call.wait;
+        self.noted.waited = self.call.wait;
         let Some(vendor_status) = resumed.vendor_status else {
             return self.reached().await;
         };

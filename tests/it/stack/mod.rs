@@ -66,7 +66,7 @@ impl Stage {
             if is_look {
                 *looked.lock().unwrap() += 1;
             } else {
-                seen.lock().unwrap().push(outbound.request.clone());
+                seen.lock().unwrap().push(UpstreamRequest::clone(&outbound.request));
             }
             let reply = replies
                 .iter()
