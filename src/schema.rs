@@ -3,7 +3,7 @@
 //! **Shape**: `{"scope":{}}` under a schema that requires `scope.instance` -> `[Violation { pointer: "/scope/instance", … }]`.
 //!
 //! **Invariants**: schemas are compiled once, offline, with the linear regex engine; a violation never repeats the value
-//! that it is about.
+//! that it is about. What certainly fits is found by `schema/sure.rs`; the library is asked about everything else.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,16 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
+use self::sure::Sure;
 use crate::model::error::Violation;
+
+mod alphabet;
+mod sure;
 
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Schema {
+    sure: Sure,
     validator: Validator,
 }
 
@@ -37,19 +42,22 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex())
             .build(document)
             .map_err(|error| SchemaError(error.masked().to_string()))?;
-        Ok(Self { validator })
+        Ok(Self {
+            sure: Sure::of(document),
+            validator,
+        })
     }
 
     /// Does the value fit?
     #[must_use]
     pub fn is_valid(&self, value: &Value) -> bool {
-        self.validator.is_valid(value)
+        self.sure.fits(value).unwrap_or_else(|| self.validator.is_valid(value))
     }
 
     /// Where it does not fit, [`MAX_VIOLATIONS`] at most; empty when it does.
     #[must_use]
     pub fn violations(&self, value: &Value) -> Vec<Violation> {
-        if self.validator.is_valid(value) {
+        if self.sure.fits(value) == Some(true) || self.validator.is_valid(value) {
             return Vec::new();
         }
         let mut violations = Vec::new();

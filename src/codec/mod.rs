@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub mod json;
+pub mod node;
 pub mod shape;
 pub mod tree;
 pub mod xml;
