@@ -4,7 +4,7 @@
 //!
 //! **Invariants**: the names of an object are distinct; their order says nothing.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 /// One value of a document.
 pub trait Node<'a>: Copy {
@@ -50,15 +50,9 @@ impl<'a> Node<'a> for &'a Value {
     }
 }
 
-/// The members of a [`Map`].
+/// The members of a [`Value`].
 #[derive(Debug)]
 pub struct Members<'a>(serde_json::map::Iter<'a>);
-
-impl<'a> From<&'a Map<String, Value>> for Members<'a> {
-    fn from(members: &'a Map<String, Value>) -> Self {
-        Self(members.iter())
-    }
-}
 
 impl<'a> Iterator for Members<'a> {
     type Item = (&'a str, &'a Value);
