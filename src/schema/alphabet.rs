@@ -6,11 +6,13 @@
 //!
 //! **Source**: ECMA-262 patterns as JSON Schema uses them.
 
+use crate::codec::byte_set::ByteSet;
+
 /// Which characters a text may have, and how many.
 #[derive(Debug)]
 pub(super) struct Alphabet {
     /// By byte; those above ASCII are all the same.
-    allowed: [bool; 256],
+    allowed: ByteSet,
     least: usize,
     most: usize,
 }
@@ -46,14 +48,16 @@ impl Alphabet {
             allowed.get_mut(usize::from(first)..=usize::from(last))?.fill(!negated);
             rest = after;
         }
-        (!class.is_empty() && least <= most).then_some(Self { allowed, least, most })
+        (!class.is_empty() && least <= most).then_some(Self {
+            allowed: ByteSet::new(allowed),
+            least,
+            most,
+        })
     }
 
     /// Is it all of these characters, and as many?
     pub(super) fn spells(&self, text: &str) -> bool {
-        // To the end, whatever is found: most texts fit.
-        let fits = text.bytes().fold(true, |fits, byte| fits & self.allowed[usize::from(byte)]);
-        fits && has_chars(text, self.least, self.most)
+        self.allowed.has_all(text) && has_chars(text, self.least, self.most)
     }
 }
 
