@@ -10,6 +10,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::codec::byte_set::ByteSet;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
 
@@ -69,7 +70,7 @@ pub fn target(path: &str) -> Result<Target, GatewayError> {
         Some(tail) if tail.starts_with(':') => tail.get(1..).map(|verb| (None, verb)),
         Some(tail) => tail
             .strip_prefix('/')
-            .filter(|tail| !tail.contains('/'))
+            .filter(|tail| !tail.bytes().any(|byte| byte == b'/'))
             .and_then(|tail| tail.rsplit_once(':'))
             .map(|(provider, verb)| (Some(provider), verb)),
         None => None,
@@ -120,33 +121,43 @@ pub fn verb_for_many(verb: &str) -> String {
 /// `UNKNOWN_PATH` (404) for another path, `INVALID_TARGET` (400) for characters or escapes that no path may hold,
 /// `INVALID_TASK_ID` (400) for an id that cannot be one segment of plain text.
 pub fn parse(path: &str) -> Result<TaskPath, GatewayError> {
-    check_characters(path)?;
-    let mut segments = path.split('/');
-    let (Some(""), Some("tasks"), Some(provider), Some(tail), None) =
-        (segments.next(), segments.next(), segments.next(), segments.next(), segments.next())
-    else {
+    let is_escaped = check_characters(path)?;
+    let parts = path.strip_prefix("/tasks/").and_then(|rest| split(rest, |byte| byte == b'/'));
+    let Some((provider, tail)) = parts else {
         return Err(unknown_path());
     };
-    let (id, action) = match tail.rsplit_once(':') {
+    let (id, action) = match split(tail, |byte| matches!(byte, b':' | b'/')) {
         Some((id, action)) => (id, Some(action)),
         None => (tail, None),
     };
-    if provider.is_empty() || action.is_some_and(str::is_empty) || id.is_empty() {
+    // What the id ends before may be a slash, and the verb stands after the last colon.
+    let has_more = |byte| action.is_some_and(|action| action.bytes().any(|found| found == byte));
+    if tail.as_bytes().get(id.len()) == Some(&b'/') || has_more(b'/') {
         return Err(unknown_path());
     }
-    if id.contains(':') {
+    let is_verb = action.is_none_or(|action| !action.is_empty() && !action.ends_with(':'));
+    if provider.is_empty() || !is_verb || (id.is_empty() && !has_more(b':')) {
+        return Err(unknown_path());
+    }
+    if has_more(b':') {
         return Err(invalid_id("an id holds no raw `:`; the verb stands after the last one"));
     }
     Ok(TaskPath {
         provider: provider.to_owned(),
-        id: decode_id(id)?,
+        id: decode_id(id, is_escaped)?,
         action: action.map(str::to_owned),
     })
 }
 
-fn decode_id(raw: &str) -> Result<String, GatewayError> {
+/// What stands before and after the first of these bytes of ASCII. Paths are too short for a search that prepares itself.
+fn split(text: &str, is_mark: impl Fn(u8) -> bool) -> Option<(&str, &str)> {
+    let at = text.bytes().position(is_mark)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+fn decode_id(raw: &str, is_escaped: bool) -> Result<String, GatewayError> {
     // Without an escape it is what the path may hold, and of that nothing but a dot segment is no id.
-    if !raw.contains('%') && raw.len() <= MAX_ID_CHARS && !matches!(raw, "." | "..") {
+    if !is_escaped && raw.len() <= MAX_ID_CHARS && !matches!(raw, "." | "..") {
         return Ok(raw.to_owned());
     }
     let Ok(id) = percent_decode_str(raw).decode_utf8() else {
@@ -179,23 +190,26 @@ pub fn check_id(id: &str) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// Refuses what RFC 3986 does not allow in a path, `;` (parameters that some servers cut off), and broken escapes.
-fn check_characters(path: &str) -> Result<(), GatewayError> {
+/// Refuses what RFC 3986 does not allow in a path, `;` (parameters that some servers cut off), and broken escapes. Is there an escape?
+fn check_characters(path: &str) -> Result<bool, GatewayError> {
+    if ALLOWED.has_all(path) {
+        return Ok(false);
+    }
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         let mut hex = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
-        if !(ALLOWED[usize::from(byte)] || (byte == b'%' && hex() && hex())) {
+        if !(ALLOWED.has(byte) || (byte == b'%' && hex() && hex())) {
             return Err(GatewayError::new(
                 Reason::InvalidTarget,
                 "the path holds a character or an escape that a path may not hold",
             ));
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The bytes that stand for themselves in a path, `;` left out.
-const ALLOWED: [bool; 256] = {
+static ALLOWED: ByteSet = {
     let mut allowed = [false; 256];
     let mut byte = 0;
     while byte < allowed.len() {
@@ -204,7 +218,7 @@ const ALLOWED: [bool; 256] = {
             | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' | b'/');
         byte += 1;
     }
-    allowed
+    ByteSet::new(allowed)
 };
 
 fn invalid_id(detail: &str) -> GatewayError {
@@ -337,7 +351,29 @@ mod tests {
         }
     }
 
+    /// The same, part by part.
+    fn parse_in_parts(path: &str) -> Result<(&str, &str, Option<&str>), Reason> {
+        let ["", "tasks", provider, tail] = path.split('/').collect::<Vec<_>>()[..] else {
+            return Err(Reason::UnknownPath);
+        };
+        let (id, action) = tail.rsplit_once(':').map_or((tail, None), |(id, action)| (id, Some(action)));
+        if provider.is_empty() || action.is_some_and(str::is_empty) || id.is_empty() {
+            return Err(Reason::UnknownPath);
+        }
+        let is_bad = id.contains(':') || matches!(id, "." | "..");
+        if is_bad {
+            Err(Reason::InvalidTaskId)
+        } else {
+            Ok((provider, id, action))
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_path_is_its_parts(path in "(/tasks|/task|)(/[a:.]{0,2}){0,2}/?[a:.]{0,5}(:[a-z/]{0,2})?") {
+            check(&path, parse_in_parts(&path));
+        }
+
         #[test]
         fn no_path_panics_and_every_id_is_one_segment(path in ".{0,60}", id in "[!-~]{1,40}") {
             let _ = (parse(&path), target(&path));

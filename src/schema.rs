@@ -3,7 +3,7 @@
 //! **Shape**: `{"scope":{}}` under a schema that requires `scope.instance` -> `[Violation { pointer: "/scope/instance", … }]`.
 //!
 //! **Invariants**: schemas are compiled once, offline, with the linear regex engine; a violation never repeats the value
-//! that it is about.
+//! that it is about. What certainly fits is found by `schema/sure.rs`; the library is asked about everything else.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,19 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
+use self::defaults::Defaults;
+use self::sure::Sure;
+use crate::codec::node::Node;
 use crate::model::error::Violation;
+
+mod alphabet;
+mod defaults;
+mod sure;
 
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Schema {
+    sure: Sure,
     validator: Validator,
 }
 
@@ -37,19 +45,27 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex())
             .build(document)
             .map_err(|error| SchemaError(error.masked().to_string()))?;
-        Ok(Self { validator })
+        Ok(Self {
+            sure: Sure::of(document),
+            validator,
+        })
     }
 
     /// Does the value fit?
     #[must_use]
     pub fn is_valid(&self, value: &Value) -> bool {
-        self.validator.is_valid(value)
+        self.sure.fits(value).unwrap_or_else(|| self.validator.is_valid(value))
+    }
+
+    /// Does it fit for certain? What does not, or is not certain to, [`Self::violations`] is asked about.
+    pub(crate) fn surely_takes<'a>(&self, node: impl Node<'a>) -> bool {
+        self.sure.fits(node) == Some(true)
     }
 
     /// Where it does not fit, [`MAX_VIOLATIONS`] at most; empty when it does.
     #[must_use]
     pub fn violations(&self, value: &Value) -> Vec<Violation> {
-        if self.validator.is_valid(value) {
+        if self.surely_takes(value) || self.validator.is_valid(value) {
             return Vec::new();
         }
         let mut violations = Vec::new();
@@ -109,8 +125,8 @@ pub struct RequestSchema {
     pub schema: Schema,
     /// The same as a document, without references to other files: for discovery and error texts.
     pub document: Value,
-    /// Does the schema give values to members that the caller leaves out?
-    has_defaults: bool,
+    /// The values of members that the caller leaves out.
+    defaults: Defaults,
     /// The members that `scope` may have, sorted; none where there is no `scope`.
     scope: Option<Vec<String>>,
 }
@@ -129,7 +145,7 @@ impl RequestSchema {
     pub fn compile(document: Value) -> Result<Self, SchemaError> {
         Ok(Self {
             schema: Schema::compile(&document)?,
-            has_defaults: mentions_default(&document),
+            defaults: Defaults::of(&document),
             scope: document
                 .pointer("/properties/scope/properties")
                 .and_then(Value::as_object)
@@ -142,41 +158,7 @@ impl RequestSchema {
 impl RequestSchema {
     /// Fills in the values that the schema gives to members that are left out, in every object that is there.
     pub fn fill_in(&self, body: &mut Map<String, Value>) {
-        if self.has_defaults {
-            fill_in(body, &self.document);
-        }
-    }
-}
-
-fn fill_in(object: &mut Map<String, Value>, schema: &Value) {
-    let inner = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-    for part in std::iter::once(schema).chain(inner) {
-        for (name, property) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            match (object.get_mut(name), property.get("default")) {
-                (Some(value), _) => fill_in_value(value, property),
-                (None, Some(default)) => {
-                    object.insert(name.clone(), default.clone());
-                }
-                (None, None) => {}
-            }
-        }
-    }
-}
-
-fn fill_in_value(value: &mut Value, schema: &Value) {
-    match (value, schema.get("items")) {
-        (Value::Object(object), _) => fill_in(object, schema),
-        (Value::Array(items), Some(schema)) => items.iter_mut().for_each(|item| fill_in_value(item, schema)),
-        _ => {}
-    }
-}
-
-/// May be true in vain (a member of the name `default`), never false in vain.
-fn mentions_default(schema: &Value) -> bool {
-    match schema {
-        Value::Object(members) => members.contains_key("default") || members.values().any(mentions_default),
-        Value::Array(items) => items.iter().any(mentions_default),
-        _ => false,
+        self.defaults.fill_in(body);
     }
 }
 

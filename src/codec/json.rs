@@ -14,9 +14,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::codec::flat::Flat;
 use crate::codec::number::check_token;
 use crate::codec::tree::Tree;
-use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, json_read, pointer};
+use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, json_read, json_write, pointer};
 
 /// Reads one JSON document.
 ///
@@ -43,6 +44,14 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
     }
 }
 
+/// Reads one document without a fault into what can be looked at, texts and names where they stand.
+///
+/// Nothing where [`decode`] has to be asked: it refuses the document, or the document is not an everyday one.
+#[must_use]
+pub fn read_flat<'t>(bytes: &'t [u8], limits: &Limits) -> Option<Flat<'t>> {
+    Flat::read(read_text(bytes).ok()?, limits)
+}
+
 /// Reads a document and says what is wrong with it, and where.
 fn decode_carefully(text: &str, limits: &Limits) -> Result<Value, DecodeError> {
     scan(text, limits).map_err(|flaw| flaw.locate(text.as_bytes()))?;
@@ -64,7 +73,19 @@ fn decode_carefully(text: &str, limits: &Limits) -> Result<Value, DecodeError> {
 /// Writes a tree without white space, the members of its objects in their order.
 #[must_use]
 pub fn encode(tree: &Tree<'_>) -> Vec<u8> {
-    serde_json::to_vec(tree).expect("a tree has texts for names and a vector takes any number of bytes")
+    let mut out = String::with_capacity(USUAL_DOCUMENT);
+    write(&mut out, tree);
+    out.into_bytes()
+}
+
+/// Adds a tree to a JSON text.
+pub fn write(out: &mut String, tree: &Tree<'_>) {
+    json_write::tree(out, tree);
+}
+
+/// Adds a text in its quotes to a JSON text.
+pub fn write_text(out: &mut String, text: &str) {
+    json_write::text(out, text);
 }
 
 fn read_text(bytes: &[u8]) -> Result<&str, Flaw> {
@@ -268,6 +289,9 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 }
 
+/// Longer than what most routes send.
+pub(crate) const USUAL_DOCUMENT: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -275,6 +299,15 @@ mod tests {
 
     use super::*;
     use crate::codec::Decimals;
+
+    /// A flat document holds what the careful reader reads, and is there wherever no name has escapes.
+    #[track_caller]
+    fn is_flat_alike(document: &str, limits: &Limits) {
+        let (flat, value) = (read_flat(document.as_bytes(), limits), decode_carefully(document, limits).ok());
+        if !document.contains('\\') || flat.is_some() {
+            assert_eq!(flat.map(|flat| flat.root().to_value()), value, "{document:.80}");
+        }
+    }
 
     #[track_caller]
     fn check(document: &str, expected: Result<Value, DecodeFault>) {
@@ -284,6 +317,7 @@ mod tests {
             expected.as_ref().ok(),
             "{document:.80}"
         );
+        is_flat_alike(document, &Limits::REQUEST);
         assert_eq!(
             found.as_ref().map_err(DecodeError::fault),
             expected.as_ref().map_err(|fault| *fault),
@@ -493,6 +527,7 @@ mod tests {
             let mut text = serde_json::to_string_pretty(&value).unwrap();
             for limits in [Limits::REQUEST, Limits::REPLY, Limits { max_depth: 2, max_nodes: 12, ..Limits::REQUEST }] {
                 prop_assert_eq!(json_read::read(&text, &limits), decode_carefully(&text, &limits).ok());
+                is_flat_alike(&text, &limits);
             }
             // Broken somewhere, or not.
             let at = cut.index(text.len());
@@ -500,12 +535,14 @@ mod tests {
                 text.replace_range(at..=at, &put);
             }
             prop_assert_eq!(json_read::read(&text, &Limits::REPLY), decode_carefully(&text, &Limits::REPLY).ok());
+            is_flat_alike(&text, &Limits::REPLY);
         }
 
         #[test]
         fn both_readers_take_the_same_of_anything(text in prop_oneof!["[\\[\\]{}\",:0-9eE.+\\-\\\\ua ]{0,40}", "-?[0-9]{0,21}[.]?[0-9]{0,4}[eE]?-?[0-9]{0,3}"]) {
             for limits in [Limits::REQUEST, Limits::REPLY] {
                 prop_assert_eq!(json_read::read(&text, &limits), decode_carefully(&text, &limits).ok());
+                is_flat_alike(&text, &limits);
             }
         }
 

@@ -5,36 +5,125 @@
 //! **Invariants**: what is read here is what the careful reader in `json.rs` reads, and what that one would refuse is not read here: it says
 //! what is wrong and where. Limits hold on both ways.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Number, Value};
 
 use super::Limits;
 use super::number::check_token;
 
+/// What is made of a document while it is read.
+pub(super) trait Build<'t> {
+    /// A value that was read.
+    type Value;
+    /// The items of a list so far.
+    type Items;
+    /// The members of an object so far.
+    type Members;
+    /// The name of a member that is read next.
+    type Name;
+
+    fn null(&mut self) -> Self::Value;
+    fn bool(&mut self, flag: bool) -> Self::Value;
+    fn number(&mut self, number: Number) -> Self::Value;
+    fn text(&mut self, text: Cow<'t, str>) -> Self::Value;
+    fn items(&mut self) -> Self::Items;
+    fn item(&mut self, items: &mut Self::Items, item: Self::Value);
+    fn list(&mut self, items: Self::Items) -> Self::Value;
+    fn members(&mut self) -> Self::Members;
+    /// Nothing where a document with this name is not built.
+    fn name(&mut self, members: &mut Self::Members, name: Cow<'t, str>) -> Option<Self::Name>;
+    /// Nothing where the name is there already.
+    fn member(&mut self, members: &mut Self::Members, name: Self::Name, member: Self::Value) -> Option<()>;
+    fn object(&mut self, members: Self::Members) -> Self::Value;
+}
+
 /// The value of a document, or `None` for the careful reader to say why there is none.
 pub(super) fn read(text: &str, limits: &Limits) -> Option<Value> {
+    read_into(Whole, text, limits).map(|(value, _)| value)
+}
+
+/// The same, built in another way.
+pub(super) fn read_into<'t, B: Build<'t>>(build: B, text: &'t str, limits: &Limits) -> Option<(B::Value, B)> {
     let mut reader = Reader {
         text,
         at: 0,
         nodes: limits.max_nodes,
         depth: limits.depth(),
         limits,
+        build,
     };
     let value = reader.value()?;
     reader.skip_space();
-    (reader.at == text.len()).then_some(value)
+    (reader.at == text.len()).then_some((value, reader.build))
 }
 
-struct Reader<'t> {
+/// Builds the value itself.
+struct Whole;
+
+impl<'t> Build<'t> for Whole {
+    type Value = Value;
+    type Items = Vec<Value>;
+    type Members = Map<String, Value>;
+    type Name = String;
+
+    fn null(&mut self) -> Value {
+        Value::Null
+    }
+
+    fn bool(&mut self, flag: bool) -> Value {
+        Value::Bool(flag)
+    }
+
+    fn number(&mut self, number: Number) -> Value {
+        Value::Number(number)
+    }
+
+    fn text(&mut self, text: Cow<'t, str>) -> Value {
+        Value::String(text.into_owned())
+    }
+
+    fn items(&mut self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    fn item(&mut self, items: &mut Vec<Value>, item: Value) {
+        items.push(item);
+    }
+
+    fn list(&mut self, items: Vec<Value>) -> Value {
+        Value::Array(items)
+    }
+
+    fn members(&mut self) -> Map<String, Value> {
+        Map::new()
+    }
+
+    fn name(&mut self, _: &mut Map<String, Value>, name: Cow<'t, str>) -> Option<String> {
+        Some(name.into_owned())
+    }
+
+    fn member(&mut self, members: &mut Map<String, Value>, name: String, member: Value) -> Option<()> {
+        members.insert(name, member).is_none().then_some(())
+    }
+
+    fn object(&mut self, members: Map<String, Value>) -> Value {
+        Value::Object(members)
+    }
+}
+
+struct Reader<'t, 'l, B> {
     text: &'t str,
     at: usize,
     /// How many values may still come.
     nodes: usize,
     /// How many containers may still open.
     depth: usize,
-    limits: &'t Limits,
+    limits: &'l Limits,
+    build: B,
 }
 
-impl<'t> Reader<'t> {
+impl<'t, B: Build<'t>> Reader<'t, '_, B> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -57,30 +146,35 @@ impl<'t> Reader<'t> {
         fits
     }
 
-    fn value(&mut self) -> Option<Value> {
+    fn value(&mut self) -> Option<B::Value> {
         self.nodes = self.nodes.checked_sub(1)?;
         self.skip_space();
         match self.peek()? {
-            b'"' => self.string().map(Value::String),
+            b'"' => {
+                let text = self.string()?;
+                Some(self.build.text(text))
+            }
             b'{' => self.within(Self::object),
             b'[' => self.within(Self::array),
-            b'-' | b'0'..=b'9' => self.number().map(Value::Number),
-            b't' => self.word("true", Value::Bool(true)),
-            b'f' => self.word("false", Value::Bool(false)),
-            b'n' => self.word("null", Value::Null),
+            b'-' | b'0'..=b'9' => {
+                let number = self.number()?;
+                Some(self.build.number(number))
+            }
+            b't' => self.word("true").map(|()| self.build.bool(true)),
+            b'f' => self.word("false").map(|()| self.build.bool(false)),
+            b'n' => self.word("null").map(|()| self.build.null()),
             _ => None,
         }
     }
 
-    fn word(&mut self, word: &str, value: Value) -> Option<Value> {
+    fn word(&mut self, word: &str) -> Option<()> {
         self.text.as_bytes().get(self.at..)?.starts_with(word.as_bytes()).then(|| {
             self.at += word.len();
-            value
         })
     }
 
     /// Reads a container from behind its bracket.
-    fn within(&mut self, container: fn(&mut Self) -> Option<Value>) -> Option<Value> {
+    fn within(&mut self, container: fn(&mut Self) -> Option<B::Value>) -> Option<B::Value> {
         self.depth = self.depth.checked_sub(1)?;
         self.at += 1;
         let value = container(self)?;
@@ -88,51 +182,51 @@ impl<'t> Reader<'t> {
         Some(value)
     }
 
-    fn array(&mut self) -> Option<Value> {
-        let mut items = Vec::new();
+    fn array(&mut self) -> Option<B::Value> {
+        let mut items = self.build.items();
         self.skip_space();
         if self.goes_on_with(b']') {
-            return Some(Value::Array(items));
+            return Some(self.build.list(items));
         }
         loop {
-            items.push(self.value()?);
+            let item = self.value()?;
+            self.build.item(&mut items, item);
             self.skip_space();
             if !self.goes_on_with(b',') {
-                return self.goes_on_with(b']').then_some(Value::Array(items));
+                return self.goes_on_with(b']').then(|| self.build.list(items));
             }
         }
     }
 
-    fn object(&mut self) -> Option<Value> {
-        let mut members = Map::new();
+    fn object(&mut self) -> Option<B::Value> {
+        let mut members = self.build.members();
         self.skip_space();
         if self.goes_on_with(b'}') {
-            return Some(Value::Object(members));
+            return Some(self.build.object(members));
         }
         loop {
             self.skip_space();
             let name = self.string()?;
+            let name = self.build.name(&mut members, name)?;
             self.take(b':')?;
             let value = self.value()?;
             // A repeated name is refused, with its place.
-            if members.insert(name, value).is_some() {
-                return None;
-            }
+            self.build.member(&mut members, name, value)?;
             self.skip_space();
             if !self.goes_on_with(b',') {
-                return self.goes_on_with(b'}').then_some(Value::Object(members));
+                return self.goes_on_with(b'}').then(|| self.build.object(members));
             }
         }
     }
 
-    fn string(&mut self) -> Option<String> {
+    fn string(&mut self) -> Option<Cow<'t, str>> {
         if !self.goes_on_with(b'"') {
             return None;
         }
         let start = self.at;
         self.at = special(self.text.as_bytes(), start)?;
         if self.goes_on_with(b'"') {
-            return self.text.get(start..self.at - 1).map(str::to_owned);
+            return self.text.get(start..self.at - 1).map(Cow::Borrowed);
         }
         // Escapes are the library's to read, control characters nobody's.
         while self.goes_on_with(b'\\') {
@@ -141,7 +235,7 @@ impl<'t> Reader<'t> {
         if !self.goes_on_with(b'"') {
             return None;
         }
-        serde_json::from_str(self.text.get(start - 1..self.at)?).ok()
+        serde_json::from_str(self.text.get(start - 1..self.at)?).ok().map(Cow::Owned)
     }
 
     fn number(&mut self) -> Option<Number> {
@@ -173,7 +267,7 @@ impl<'t> Reader<'t> {
 }
 
 /// The place of the next quote, backslash or control character.
-fn special(bytes: &[u8], from: usize) -> Option<usize> {
+pub(super) fn special(bytes: &[u8], from: usize) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
     let mut at = from;

@@ -11,13 +11,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
+pub mod byte_set;
+pub mod flat;
 pub mod json;
+pub mod node;
 pub mod shape;
 pub mod tree;
 pub mod xml;
 
 mod few;
 mod json_read;
+mod json_write;
 mod number;
 mod shape_schema;
 mod xml_chars;

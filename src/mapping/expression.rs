@@ -214,6 +214,14 @@ impl Expression {
         }
     }
 
+    /// The header that it is the name of, if it is one.
+    pub(super) fn header<'a>(&self, bindings: &Bindings<'a>) -> Option<Option<&'a str>> {
+        match self {
+            Self::Reference(reference) => bindings.header(reference),
+            Self::Cel(_) => None,
+        }
+    }
+
     /// Why there is no value, in words.
     pub(super) fn explain(&self, missing: Missing) -> EvaluationError {
         match missing {
@@ -451,8 +459,11 @@ fn digests(environment: &mut Env) -> Result<(), cel::DeclarationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::headers::Headers;
-    use crate::mapping::request::Fresh;
+    use crate::codec::Limits;
+    use crate::codec::json::read_flat;
+    use crate::mapping::request::{CallValues, Fresh};
+    use crate::mapping::values::{Decoded, ReplyValues};
+    use crate::model::call::UpstreamReply;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -642,23 +653,31 @@ mod tests {
             let Some(plan) = &cel.plan else { return Ok(()) };
             let mut fields = http::HeaderMap::new();
             fields.insert("x-id", http::HeaderValue::from_static("abc"));
-            let (text, headers) = (json!("abc"), Headers::new(&fields));
-            let fresh = if known { Fresh::new("abc") } else { Fresh::unknown() };
-            let bindings = Bindings::new()
+            let text = json!("abc");
+            let call = CallValues {
+                id: Value::Null,
+                body: serde_json::Map::new(),
+                call: if known { Fresh::new("abc") } else { Fresh::unknown() },
+                settings: Arc::new(Value::Null),
+            };
+            let reply = UpstreamReply { status: http::StatusCode::OK, headers: fields, body: body.to_string().into() };
+            let flat = read_flat(&reply.body, &Limits::REPLY).unwrap();
+            let values = ReplyValues::new(&reply, Decoded::Document(flat.into()));
+            let bindings = values
+                .bind(call.bindings())
                 .with("id", &status)
-                .with("body", &body)
                 .with("status", &status)
                 .with("id", &id)
-                .with("text", &text)
-                .with_headers("headers", &headers)
-                .with_fresh("call", &fresh);
+                .with("text", &text);
+            // Before anybody needs the body as a value.
+            let (found, holds) = (plan.evaluate(&bindings), plan.holds(&bindings));
             let said = cel.run(&bindings);
-            match plan.evaluate(&bindings) {
+            match found {
                 Ok(value) => prop_assert_eq!(said.as_ref().ok().and_then(to_json), Some(value.into_owned()), "{}", source),
                 Err(Gap::Absent) => prop_assert!(matches!(said, Err(Missing::Absent)), "{source}: {said:?}"),
                 Err(Gap::Unsure) => {}
             }
-            match plan.holds(&bindings) {
+            match holds {
                 Ok(holds) => prop_assert_eq!(said.ok(), Some(cel::Value::Bool(holds)), "{}", source),
                 Err(Gap::Absent) => prop_assert!(matches!(said, Err(Missing::Absent)), "{source}: {said:?}"),
                 Err(Gap::Unsure) => {}

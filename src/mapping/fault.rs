@@ -5,6 +5,7 @@
 //! **Invariants**: texts of the vendor are cut and cleaned before they go on; a code decides before the status does, and
 //! the status before nothing: every status of 400 or more has a reason ([`Reason::of_vendor_status`]).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
 use super::expression::{Bindings, EvaluationError, Expression};
-use super::template::{Placeholder, to_text};
+use super::template::{Placeholder, into_text};
 use crate::model::error::VendorFault;
 use crate::model::reason::Reason;
 
@@ -194,8 +195,11 @@ impl FaultTable {
 
 fn first(places: &[Placeholder], bindings: &Bindings<'_>, limit: usize) -> Option<String> {
     places.iter().find_map(|place| {
-        let value = place.expression.find(bindings).ok()?;
-        clean(&to_text(&value)?, limit)
+        let text = match place.expression.header(bindings) {
+            Some(header) => Cow::Borrowed(header?),
+            None => into_text(place.expression.find(bindings).ok()?)?,
+        };
+        clean(&text, limit)
     })
 }
 

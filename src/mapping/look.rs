@@ -108,7 +108,7 @@ impl ReplyRules {
     /// # Errors
     /// A [`Reading`] that is an error: a fault by the rules, a page that does not fit its schema, anything that is no page.
     pub fn page(&self, call: &CallValues, reply: &UpstreamReply) -> Result<Page, Box<Reading>> {
-        let values = ReplyValues::new(reply, self.decode(reply));
+        let values = ReplyValues::new(reply, self.decode_whole(reply));
         {
             let bindings = values.bind(call.bindings());
             let told = Told {

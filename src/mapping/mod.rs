@@ -16,6 +16,7 @@ pub mod template;
 pub mod validate;
 
 mod bindings;
+mod document;
 mod headers;
 mod nesting;
 mod plan;

@@ -291,12 +291,25 @@ impl Plan {
                 }
                 if absent { Err(Gap::Absent) } else { Ok(false) }
             }
-            Self::Has { operand, field } => match operand.evaluate(bindings)?.as_ref() {
-                Value::Object(members) => Ok(members.contains_key(field)),
-                _ => Err(Gap::Unsure),
-            },
+            Self::Has { operand, field } => {
+                if let Self::Read(reference) = operand.as_ref()
+                    && let Some(has) = bindings.has(reference, field)
+                {
+                    return Ok(has);
+                }
+                match operand.evaluate(bindings)?.as_ref() {
+                    Value::Object(members) => Ok(members.contains_key(field)),
+                    _ => Err(Gap::Unsure),
+                }
+            }
             Self::Compare(comparison, parts) => {
                 let [left, right] = parts.as_ref();
+                if let (Comparison::Equal | Comparison::NotEqual, Self::Read(reference), Self::Literal(Value::Null)) =
+                    (comparison, left, right)
+                    && let Some(is_null) = bindings.is_null(reference)
+                {
+                    return is_null.map(|is_null| is_null == (*comparison == Comparison::Equal));
+                }
                 let left = left.evaluate(bindings)?;
                 match (comparison, right) {
                     // A list that stands in the expression is not made for the question.

@@ -17,6 +17,7 @@ use super::items::Shared;
 use super::request::{CallValues, causes};
 use super::template::{RenderError, Template};
 use super::values::{Decoded, ReplyValues};
+use crate::codec::node::{Kind, Node as _};
 use crate::codec::shape::Shape;
 use crate::codec::{Limits, json, xml};
 use crate::model::answer::{Answer, Success, TaskState};
@@ -144,7 +145,17 @@ impl ReplyRules {
         told.ruled(id).unwrap_or_else(|| told.unruled())
     }
 
-    pub(super) fn decode(&self, reply: &UpstreamReply) -> Decoded {
+    /// The body as far as it can be read, for those who look a few values up.
+    pub(super) fn decode<'r>(&self, reply: &'r UpstreamReply) -> Decoded<'r> {
+        self.decode_up_to(MAX_FLAT_BYTES, reply)
+    }
+
+    /// The same for those who need all of it.
+    pub(super) fn decode_whole<'r>(&self, reply: &'r UpstreamReply) -> Decoded<'r> {
+        self.decode_up_to(0, reply)
+    }
+
+    fn decode_up_to<'r>(&self, most_flat_bytes: usize, reply: &'r UpstreamReply) -> Decoded<'r> {
         let body = reply.body.as_ref();
         if body.iter().all(u8::is_ascii_whitespace) {
             return Decoded::Empty;
@@ -155,12 +166,21 @@ impl ReplyRules {
         if header(reply, CONTENT_TYPE).is_some_and(is_page) {
             return Decoded::Unreadable("the body is an HTML page".to_owned());
         }
+        if body.len() <= most_flat_bytes
+            && !matches!(self.body, ReplyBody::Xml(_))
+            && let Some(flat) = json::read_flat(body, &Limits::REPLY)
+        {
+            return match flat.root().kind() {
+                Kind::List(_) | Kind::Object(_) => Decoded::Document(flat.into()),
+                _ => Decoded::Scalar(flat.root().to_value()),
+            };
+        }
         let read = match &self.body {
             ReplyBody::Empty | ReplyBody::Json => json::decode(body, &Limits::REPLY),
             ReplyBody::Xml(shape) => xml::decode(body, shape, &Limits::REPLY),
         };
         match read {
-            Ok(value @ (Value::Object(_) | Value::Array(_))) => Decoded::Document(value),
+            Ok(value @ (Value::Object(_) | Value::Array(_))) => Decoded::Document(value.into()),
             Ok(scalar) => Decoded::Scalar(scalar),
             Err(error) => match std::str::from_utf8(body) {
                 Ok(text) if self.faults.reads_text && is_plain(text) => Decoded::Text(clean(text, MAX_TEXT_CHARS).unwrap_or_default()),
@@ -226,19 +246,15 @@ impl Told<'_> {
     /// Why the body cannot be that of a success.
     pub(super) fn unfit(&self) -> Option<Reading> {
         let misfit = |detail: &str, internal: String| Some(drifted(self.bad(detail).with_internal(internal)));
-        let document = match (&self.rules.body, &self.values.decoded) {
+        match (&self.rules.body, &self.values.decoded) {
             (ReplyBody::Empty, Decoded::Empty) => return None,
             (ReplyBody::Empty, _) => return misfit("the vendor's answer has a body where a success has none", String::new()),
             (_, Decoded::Empty) => return misfit("the vendor's answer is empty", String::new()),
             (_, Decoded::Text(_)) => return misfit("the vendor's answer is plain text", String::new()),
             (_, Decoded::Unreadable(why)) => return misfit("the vendor's answer cannot be read", why.clone()),
-            (_, Decoded::Document(value) | Decoded::Scalar(value)) => value,
-        };
-        let look = || {
-            let violations = self.rules.schema.as_ref()?.violations(document);
-            let first = violations.first()?;
-            Some(format!("at `{}`: {}", first.pointer, first.detail))
-        };
+            (_, Decoded::Document(_) | Decoded::Scalar(_)) => {}
+        }
+        let look = || self.values.misfit(self.rules.schema.as_ref()?);
         let internal = match self.shared {
             None => look(),
             Some(shared) => shared.misfit(look),
@@ -404,5 +420,7 @@ fn vendor_error(reason: Reason, fault: VendorFault, reply: &UpstreamReply) -> Ga
 pub(super) const MAX_TEXT_CHARS: usize = 512;
 /// The longest code in the vendors' documents has 36 characters.
 const MAX_SHORT_CHARS: usize = 128;
+/// Longer than any answer to an action; what is longer is mostly looked through.
+const MAX_FLAT_BYTES: usize = 16 << 10;
 /// Vendors that throttle mostly do not say for how long; their windows are seconds to a minute.
 const DEFAULT_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(10);

@@ -16,8 +16,9 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::expression::Bindings;
+use super::bindings::{Bindings, Bound};
 use super::template::{RenderError, Scalar, Template, to_text};
+use crate::codec::byte_set::ByteSet;
 use crate::codec::tree::Tree;
 use crate::codec::{EncodeError, EncodeFault, json, xml};
 use crate::model::call::UpstreamRequest;
@@ -163,7 +164,11 @@ impl RequestTemplate {
         let body = match &self.body {
             BodyTemplate::None => Bytes::new(),
             BodyTemplate::Form(template) => form(&present(template.render(bindings)?)?)?.into(),
-            BodyTemplate::Json(template) => json::encode(&present(template.render(bindings)?)?).into(),
+            BodyTemplate::Json(template) => {
+                let mut out = String::with_capacity(json::USUAL_DOCUMENT);
+                let is_there = template.write_json(bindings, &mut out)?;
+                is_there.then(|| out.into()).ok_or(RequestError::Place("body"))?
+            }
             BodyTemplate::Xml(template) => xml::encode(&present(template.render(bindings)?)?)
                 .map_err(RequestError::Encode)?
                 .into(),
@@ -248,7 +253,7 @@ impl RequestTemplate {
 
 /// Adds a text as one part of a path or query; most hold nothing that has to be encoded.
 fn push_component(target: &mut String, text: &str) {
-    if text.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+    if PLAIN.has_all(text) {
         target.push_str(text);
     } else {
         target.extend(utf8_percent_encode(text, URI_COMPONENT));
@@ -315,14 +320,14 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 const URI_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The bytes that [`URI_COMPONENT`] leaves as they are.
-const PLAIN: [bool; 256] = {
+static PLAIN: ByteSet = {
     let mut plain = [false; 256];
     let mut byte = 0;
     while byte < plain.len() {
         plain[byte] = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~');
         byte += 1;
     }
-    plain
+    ByteSet::new(plain)
 };
 
 /// Longer than the paths and queries of the shipped routes, so that one allocation holds them.
@@ -400,16 +405,18 @@ impl CallValues {
     /// The names that a request template may use.
     #[must_use]
     pub fn bindings(&self) -> Bindings<'_> {
-        let mut bindings = Bindings::new()
-            .with("id", &self.id)
-            .with_fresh("call", &self.call)
-            .with("settings", &self.settings);
-        for name in ["scope", "force", "parameters"] {
-            if let Some(value) = self.body.get(name) {
-                bindings = bindings.with(name, value);
-            }
+        Bindings::of_call(self)
+    }
+
+    /// What one of them stands for.
+    pub(super) fn named(&self, name: &str) -> Option<Bound<'_>> {
+        match name {
+            "id" => Some(Bound::Value(&self.id)),
+            "call" => Some(Bound::Fresh(&self.call)),
+            "settings" => Some(Bound::Value(&self.settings)),
+            "scope" | "force" | "parameters" => self.body.get(name).map(Bound::Value),
+            _ => None,
         }
-        bindings
     }
 }
 

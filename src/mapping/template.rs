@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::expression::{Bindings, EvaluationError, Expression, Missing};
+use crate::codec::json;
 use crate::codec::tree::Tree;
 
 /// A compiled template.
@@ -208,6 +209,50 @@ impl Template {
         }
     }
 
+    /// Adds what [`Self::render`] gives to a JSON text, objects and lists without a tree of them. Is it there?
+    ///
+    /// # Errors
+    /// [`RenderError`] as [`Template::render`].
+    pub(super) fn write_json(&self, bindings: &Bindings<'_>, out: &mut String) -> Result<bool, RenderError> {
+        match self {
+            Self::List(items) => {
+                out.push('[');
+                let empty = out.len();
+                for item in items {
+                    let before = out.len();
+                    if before > empty {
+                        out.push(',');
+                    }
+                    if !item.write_json(bindings, out)? {
+                        out.truncate(before);
+                    }
+                }
+                out.push(']');
+            }
+            Self::Object(members) => {
+                out.push('{');
+                let empty = out.len();
+                for (name, member) in members {
+                    let before = out.len();
+                    if before > empty {
+                        out.push(',');
+                    }
+                    json::write_text(out, name);
+                    out.push(':');
+                    if !member.write_json(bindings, out)? {
+                        out.truncate(before);
+                    }
+                }
+                out.push('}');
+            }
+            other => match other.render(bindings)? {
+                Some(tree) => json::write(out, &tree),
+                None => return Ok(false),
+            },
+        }
+        Ok(true)
+    }
+
     /// Fills a template that stands where a text is needed; numbers and booleans become their text.
     ///
     /// # Errors
@@ -241,11 +286,7 @@ impl Template {
                 Some(Tree::List(_) | Tree::Object(_)) => return Ok(Some(Scalar::None)),
             },
         };
-        Ok(Some(match value {
-            Cow::Borrowed(value) => to_text(value).map_or(Scalar::None, Scalar::Text),
-            Cow::Owned(Value::String(text)) => Scalar::Text(Cow::Owned(text)),
-            Cow::Owned(value) => to_text(&value).map_or(Scalar::None, |text| Scalar::Text(Cow::Owned(text.into_owned()))),
-        }))
+        Ok(Some(into_text(value).map_or(Scalar::None, Scalar::Text)))
     }
 }
 
@@ -265,6 +306,15 @@ pub fn to_text(value: &Value) -> Option<Cow<'_, str>> {
         Value::Number(number) => Some(Cow::Owned(number.to_string())),
         Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The same of a value that may be given away.
+pub(super) fn into_text(value: Cow<'_, Value>) -> Option<Cow<'_, str>> {
+    match value {
+        Cow::Borrowed(value) => to_text(value),
+        Cow::Owned(Value::String(text)) => Some(Cow::Owned(text)),
+        Cow::Owned(value) => to_text(&value).map(|text| Cow::Owned(text.into_owned())),
     }
 }
 

@@ -99,9 +99,12 @@ fn unfit(action: Option<&str>, violations: Vec<Violation>) -> GatewayError {
 /// Fills in what the caller left out: the provider's `scope` and the schema's defaults.
 pub fn complete(body: &mut Map<String, Value>, provider: &Provider, route: &Route) {
     if !provider.scope.is_empty() {
-        let scope = body.entry("scope").or_insert_with(|| Value::Object(Map::new()));
-        if let Value::Object(scope) = scope {
-            fill(scope, &provider.scope);
+        match body.get_mut("scope") {
+            Some(Value::Object(scope)) => fill(scope, &provider.scope),
+            Some(_) => {}
+            None => {
+                body.insert("scope".to_owned(), Value::Object(provider.scope.clone()));
+            }
         }
     }
     route.schema.fill_in(body);
