@@ -147,7 +147,7 @@ impl Drop for Place {
 /// The future of a request: an answer that is there, or a call that is seen through.
 pub(super) struct Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
     desk: Arc<Desk>,
     /// None once it has ended, and while it is being polled: what has panicked is not polled again.
@@ -158,12 +158,12 @@ where
 enum Rest<F> {
     Answer(Answered),
     /// Polled only when its bell has rung: most of what wakes a connection up is between it and its socket.
-    Call(Pin<Box<F>>, Place, Rope),
+    Call(F, Place, Rope),
 }
 
 impl<F> Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
     /// There is nothing to be done.
     pub(super) fn answer(answer: Response<Full<Bytes>>, desk: Arc<Desk>, tasks: Tasks) -> Self {
@@ -174,14 +174,14 @@ where
     /// A call, which outlives whoever waits for it.
     pub(super) fn call(future: F, place: Place, tasks: Tasks) -> Self {
         let desk = Arc::clone(&place.0);
-        let rest = Some(Rest::Call(Box::pin(future), place, Rope::new()));
+        let rest = Some(Rest::Call(future, place, Rope::new()));
         Self { desk, rest, tasks }
     }
 }
 
 impl<F> Future for Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
     type Output = Answered;
 
@@ -193,7 +193,7 @@ where
             Some(Rest::Call(mut future, place, rope)) => {
                 rope.bell.listen(cx);
                 let polled = match rope.bell.answer() {
-                    true => future.as_mut().poll(&mut Context::from_waker(&rope.waker)),
+                    true => Pin::new(&mut future).poll(&mut Context::from_waker(&rope.waker)),
                     false => Poll::Pending,
                 };
                 match polled {
@@ -213,7 +213,7 @@ where
 
 impl<F> Drop for Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
         if let Some(Rest::Call(future, place, _)) = self.rest.take() {

@@ -243,7 +243,9 @@ fn read_request_line(line: &[u8]) -> Verdict<Head> {
 fn plain_request_line(line: &[u8]) -> Option<Head> {
     let line = line.strip_suffix(b" HTTP/1.1")?;
     let (method, target) = line.split_at(length_of(TOKEN, line));
-    let target = target.strip_prefix(b" ").filter(|target| !target.is_empty() && !method.is_empty())?;
+    let target = target
+        .strip_prefix(b" ")
+        .filter(|target| !target.is_empty() && !method.is_empty())?;
     // No target may hold a blank, so there is no fourth part.
     (length_of(TARGET, target) == target.len()).then_some(Head {
         is_1_1: true,
