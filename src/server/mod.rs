@@ -147,13 +147,12 @@ where
             },
         };
         if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
-            let desk = Arc::<Desk>::default();
+            let desk = Arc::new(Desk::new(tasks.clone()));
             let wire = Wire::new(socket, Arc::clone(&desk), Arc::clone(&pace), brake.clone());
             let stage = Stage {
                 service: service.clone(),
                 desk,
                 methods: limits.methods,
-                tasks: tasks.clone(),
                 shutdown: shutdown.clone(),
             };
             tasks.execute(talk::serve(Arc::clone(&library), Box::new(wire), stage, place));
@@ -202,7 +201,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// The tasks of one server: connections, the streams that the HTTP/2 library starts, and calls whose callers have left.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tasks {
     tracker: TaskTracker,
     abort: CancellationToken,
@@ -229,7 +228,6 @@ struct Stage<S> {
     service: S,
     desk: Arc<Desk>,
     methods: &'static str,
-    tasks: Tasks,
     shutdown: Shutdown,
 }
 
@@ -255,7 +253,7 @@ where
     S::Future: Send + Unpin + 'static,
 {
     fn work(&self, request: Request<Incoming>) -> Work<S::Future> {
-        let answer = |answer| Work::answer(answer, Arc::clone(&self.desk), self.tasks.clone());
+        let answer = |answer| Work::answer(answer, Arc::clone(&self.desk));
         if let Some(given) = door::answer(&request, self.methods) {
             return answer(given);
         }
@@ -267,7 +265,7 @@ where
             .with_retry_after(TURNED_AWAY_RETRY_AFTER);
             return answer(refusal::answer(&error, &request));
         };
-        Work::call(self.service.call(request), place, self.tasks.clone())
+        Work::call(self.service.call(request), place)
     }
 }
 

@@ -305,13 +305,12 @@ mod tests {
             write: limits.write,
         };
         let (mut caller, socket) = tokio::io::duplex(ROOM);
-        let desk = Arc::<Desk>::default();
+        let desk = Arc::new(Desk::new(tasks));
         let wire = Wire::new(socket, Arc::clone(&desk), Arc::new(pace), Brake::default());
         let stage = Stage {
             service: hyper::service::service_fn(|request| Box::pin(answer(request))),
             desk,
             methods: limits.methods,
-            tasks,
             shutdown: Shutdown::default(),
         };
         let mut talk = Talk::new(&library, Box::new(wire), stage);
