@@ -9,17 +9,16 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::service::Service;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 use crate::layer::observe::{X_REQUEST_ID, new_request_id, problem_response};
 use crate::model::error::GatewayError;
@@ -96,11 +95,7 @@ impl<B> Service<Request<B>> for Admin {
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         let request_id = new_request_id();
         let path = request.uri().path();
         let mut response = self.answer(request.method(), path, &request_id);
@@ -163,7 +158,7 @@ mod tests {
         if draining {
             token.cancel();
         }
-        let mut admin = Admin::new(
+        let admin = Admin::new(
             token,
             || "3f9c".to_owned(),
             recorder.handle(),

@@ -22,7 +22,8 @@ async fn start() -> (SocketAddr, Shutdown, JoinHandle<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::default();
-    let service = tower::service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(Full::from("ok"))) });
+    let service =
+        hyper::service::service_fn(|_: Request<Incoming>| std::future::ready(Ok::<_, Infallible>(Response::new(Full::from("ok")))));
     let task = tokio::spawn(run(listener, service, ServerLimits::default(), shutdown.clone(), LONG));
     (address, shutdown, task)
 }

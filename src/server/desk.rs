@@ -43,10 +43,12 @@ pub(super) struct Desk {
     between: AtomicBool,
     /// Told when a request has come by HTTP/2.
     http2: Notify,
+    /// Who sees through what nobody waits for any more.
+    tasks: Tasks,
 }
 
-impl Default for Desk {
-    fn default() -> Self {
+impl Desk {
+    pub(super) fn new(tasks: Tasks) -> Self {
         Self {
             busy: AtomicBool::new(false),
             refused: AtomicBool::new(false),
@@ -55,11 +57,10 @@ impl Default for Desk {
             under_way: AtomicUsize::new(0),
             between: AtomicBool::new(false),
             http2: Notify::new(),
+            tasks,
         }
     }
-}
 
-impl Desk {
     /// So many requests have arrived to their last byte.
     pub(super) fn arrived(&self, whole: usize) {
         self.whole.store(whole, Ordering::Relaxed);
@@ -111,6 +112,13 @@ impl Desk {
         }
     }
 
+    /// Gives an answer to the library, and with it what that has to know.
+    fn hand_out(&self, mut answer: Answered) -> Answered {
+        self.close_unless_whole(&mut answer);
+        self.note(&answer);
+        answer
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed)
     }
@@ -147,77 +155,70 @@ impl Drop for Place {
 /// The future of a request: an answer that is there, or a call that is seen through.
 pub(super) struct Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
-    desk: Arc<Desk>,
     /// None once it has ended, and while it is being polled: what has panicked is not polled again.
     rest: Option<Rest<F>>,
-    tasks: Tasks,
 }
 
 enum Rest<F> {
-    Answer(Answered),
+    Answer(Answered, Arc<Desk>),
     /// Polled only when its bell has rung: most of what wakes a connection up is between it and its socket.
-    Call(Pin<Box<F>>, Place, Rope),
+    Call(F, Place, Rope),
 }
 
 impl<F> Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
     /// There is nothing to be done.
-    pub(super) fn answer(answer: Response<Full<Bytes>>, desk: Arc<Desk>, tasks: Tasks) -> Self {
-        let rest = Some(Rest::Answer(Ok(answer)));
-        Self { desk, rest, tasks }
+    pub(super) fn answer(answer: Response<Full<Bytes>>, desk: Arc<Desk>) -> Self {
+        let rest = Some(Rest::Answer(Ok(answer), desk));
+        Self { rest }
     }
 
     /// A call, which outlives whoever waits for it.
-    pub(super) fn call(future: F, place: Place, tasks: Tasks) -> Self {
-        let desk = Arc::clone(&place.0);
-        let rest = Some(Rest::Call(Box::pin(future), place, Rope::new()));
-        Self { desk, rest, tasks }
+    pub(super) fn call(future: F, place: Place) -> Self {
+        let rest = Some(Rest::Call(future, place, Rope::new()));
+        Self { rest }
     }
 }
 
 impl<F> Future for Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
     type Output = Answered;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
         let this = self.get_mut();
-        let mut answer = match this.rest.take() {
-            None => return Poll::Pending,
-            Some(Rest::Answer(answer)) => answer,
+        match this.rest.take() {
+            None => Poll::Pending,
+            Some(Rest::Answer(answer, desk)) => Poll::Ready(desk.hand_out(answer)),
             Some(Rest::Call(mut future, place, rope)) => {
                 rope.bell.listen(cx);
                 let polled = match rope.bell.answer() {
-                    true => future.as_mut().poll(&mut Context::from_waker(&rope.waker)),
+                    true => Pin::new(&mut future).poll(&mut Context::from_waker(&rope.waker)),
                     false => Poll::Pending,
                 };
-                match polled {
-                    Poll::Ready(answer) => answer,
-                    Poll::Pending => {
-                        this.rest = Some(Rest::Call(future, place, rope));
-                        return Poll::Pending;
-                    }
+                if polled.is_pending() {
+                    this.rest = Some(Rest::Call(future, place, rope));
+                    return Poll::Pending;
                 }
+                polled.map(|answer| place.0.hand_out(answer))
             }
-        };
-        this.desk.close_unless_whole(&mut answer);
-        this.desk.note(&answer);
-        Poll::Ready(answer)
+        }
     }
 }
 
 impl<F> Drop for Work<F>
 where
-    F: Future<Output = Answered> + Send + 'static,
+    F: Future<Output = Answered> + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
         if let Some(Rest::Call(future, place, _)) = self.rest.take() {
-            self.tasks.see_through(async move {
+            let desk = Arc::clone(&place.0);
+            desk.tasks.see_through(async move {
                 // Log and metrics have it; there is nobody left to tell.
                 let _ = future.await;
                 drop(place);

@@ -128,27 +128,24 @@ impl<'a> Authority<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         // The colons of an IPv6 address stand in brackets.
-        let behind = text.rfind(']').map_or(0, |at| at + 1);
-        let (host, port) = match text.get(behind..)?.find(':') {
-            Some(at) => (text.get(..behind + at)?, text.get(behind + at + 1..)?),
-            None => (text, ""),
-        };
-        let port = match port {
-            "" => None,
-            digits if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
-            _ => return None,
-        };
-        let is_address = |inner: &str| inner.parse::<Ipv6Addr>().is_ok();
-        let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(inner) => is_address(inner),
+        let end = match text.strip_prefix('[') {
+            Some(inner) => {
+                let end = inner.find(']')?;
+                inner.get(..end)?.parse::<Ipv6Addr>().ok()?;
+                end + 2
+            }
             None => {
-                !host.is_empty()
-                    && host
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+                let is_of_host = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'A'..=b'Z' | b'_' | b'~');
+                text.bytes().take_while(is_of_host).count()
             }
         };
-        is_host.then_some(Self { host, port })
+        let (host, rest) = text.split_at_checked(end).filter(|(host, _)| !host.is_empty())?;
+        let port = match (rest, rest.strip_prefix(':')) {
+            ("" | ":", _) => None,
+            (_, Some(digits)) if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            _ => return None,
+        };
+        Some(Self { host, port })
     }
 
     fn is_same(self, other: Self, default_port: u16) -> bool {

@@ -242,10 +242,12 @@ fn read_request_line(line: &[u8]) -> Verdict<Head> {
 /// What nearly every request line is: read in one go, and nothing where the other reader has to say more.
 fn plain_request_line(line: &[u8]) -> Option<Head> {
     let line = line.strip_suffix(b" HTTP/1.1")?;
-    let blank = line.iter().position(|byte| !is_token(*byte)).filter(|at| *at > 0)?;
-    let target = line.get(blank..)?.strip_prefix(b" ").filter(|target| !target.is_empty())?;
+    let (method, target) = line.split_at(length_of(TOKEN, line));
+    let target = target
+        .strip_prefix(b" ")
+        .filter(|target| !target.is_empty() && !method.is_empty())?;
     // No target may hold a blank, so there is no fourth part.
-    target.iter().all(|byte| is_target(*byte)).then_some(Head {
+    (length_of(TARGET, target) == target.len()).then_some(Head {
         is_1_1: true,
         ..Head::default()
     })
@@ -280,8 +282,7 @@ fn read_field(line: &[u8]) -> Verdict<(&[u8], &[u8])> {
         return malformed("a header line is folded");
     }
     // No name may hold a colon, so the first one stands where a good name ends.
-    let end = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
-    let (name, value) = line.split_at(end);
+    let (name, value) = line.split_at(length_of(TOKEN, line));
     let Some(value) = value.strip_prefix(b":").filter(|_| !name.is_empty()) else {
         return malformed(match memchr(b':', line) {
             None => "a header line has no colon",
@@ -339,7 +340,7 @@ fn are_extensions(mut rest: &[u8]) -> bool {
 }
 
 fn skip_token(bytes: &[u8]) -> Option<&[u8]> {
-    let length = bytes.iter().copied().take_while(|byte| is_token(*byte)).count();
+    let length = length_of(TOKEN, bytes);
     bytes.get(length..).filter(|_| length > 0)
 }
 
@@ -390,6 +391,17 @@ fn is_plain(word: u64) -> bool {
     // The top bit of each sum says: a DEL.
     let delete = low + EACH;
     (printable & !delete & !word & TOP) == TOP
+}
+
+/// How many bytes at the start are of this class, eight at a time.
+fn length_of(class: u8, bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let whole = words
+        .iter()
+        .take_while(|word| word.iter().fold(class, |all, byte| all & CLASSES[usize::from(*byte)]) != 0);
+    let sure = 8 * whole.count();
+    let rest = bytes.get(sure..).unwrap_or_default();
+    sure + rest.iter().take_while(|byte| CLASSES[usize::from(**byte)] & class != 0).count()
 }
 
 fn is_text(byte: u8) -> bool {
@@ -632,6 +644,23 @@ mod tests {
                     assert_eq!(is_all_text(&bytes), is_text(byte), "{byte} at {at} of {length}");
                     bytes.fill(byte);
                     assert_eq!(is_all_text(&bytes), is_text(byte), "{length} times {byte}");
+                }
+            }
+        }
+    }
+
+    /// As for texts: every byte at every place ends a name or a target, or does not.
+    #[test]
+    fn names_and_targets_end_where_they_do() {
+        for (class, is_it) in [(TOKEN, is_token as fn(u8) -> bool), (TARGET, is_target)] {
+            for byte in 0..=u8::MAX {
+                for length in 1..20 {
+                    for at in 0..length {
+                        let mut bytes = vec![b'a'; length];
+                        bytes[at] = byte;
+                        let expected = if is_it(byte) { length } else { at };
+                        assert_eq!(length_of(class, &bytes), expected, "{byte} at {at} of {length}");
+                    }
                 }
             }
         }

@@ -35,14 +35,13 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
+use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
-use tower::util::{Oneshot, ServiceExt as _};
 
 use self::brake::Brake;
 use self::desk::{Desk, Work};
@@ -106,11 +105,13 @@ impl Listener for TcpListener {
 }
 
 /// Serves until `shutdown` is closed, then lets what is under way finish for at most `drain`, then ends the rest.
+///
+/// `service` is always ready: what it has no room for it refuses.
 pub async fn run<L, S>(mut listener: L, service: S, limits: ServerLimits, shutdown: impl Into<Shutdown>, drain: Duration)
 where
     L: Listener,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     let shutdown = shutdown.into();
     let tasks = Tasks::default();
@@ -146,13 +147,12 @@ where
             },
         };
         if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
-            let desk = Arc::<Desk>::default();
+            let desk = Arc::new(Desk::new(tasks.clone()));
             let wire = Wire::new(socket, Arc::clone(&desk), Arc::clone(&pace), brake.clone());
             let stage = Stage {
                 service: service.clone(),
                 desk,
                 methods: limits.methods,
-                tasks: tasks.clone(),
                 shutdown: shutdown.clone(),
             };
             tasks.execute(talk::serve(Arc::clone(&library), Box::new(wire), stage, place));
@@ -201,7 +201,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// The tasks of one server: connections, the streams that the HTTP/2 library starts, and calls whose callers have left.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tasks {
     tracker: TaskTracker,
     abort: CancellationToken,
@@ -228,18 +228,17 @@ struct Stage<S> {
     service: S,
     desk: Arc<Desk>,
     methods: &'static str,
-    tasks: Tasks,
     shutdown: Shutdown,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Stage<S>
+impl<S> Service<Request<Incoming>> for Stage<S>
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Farewell<Work<Oneshot<S, Request<Incoming>>>>;
+    type Future = Farewell<Work<S::Future>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let version = request.version();
@@ -251,10 +250,10 @@ where
 impl<S> Stage<S>
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
-    fn work(&self, request: Request<Incoming>) -> Work<Oneshot<S, Request<Incoming>>> {
-        let answer = |answer| Work::answer(answer, Arc::clone(&self.desk), self.tasks.clone());
+    fn work(&self, request: Request<Incoming>) -> Work<S::Future> {
+        let answer = |answer| Work::answer(answer, Arc::clone(&self.desk));
         if let Some(given) = door::answer(&request, self.methods) {
             return answer(given);
         }
@@ -266,7 +265,7 @@ where
             .with_retry_after(TURNED_AWAY_RETRY_AFTER);
             return answer(refusal::answer(&error, &request));
         };
-        Work::call(self.service.clone().oneshot(request), place, self.tasks.clone())
+        Work::call(self.service.call(request), place)
     }
 }
 
@@ -313,6 +312,7 @@ const TURNED_AWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::service::service_fn;
     use std::collections::VecDeque;
     use tokio::io::DuplexStream;
 
@@ -354,7 +354,7 @@ mod tests {
         };
         let server = run(
             listener,
-            tower::service_fn(ok),
+            service_fn(|request| Box::pin(ok(request))),
             ServerLimits::default(),
             shutdown.clone(),
             Duration::from_secs(9),
@@ -405,7 +405,7 @@ mod tests {
         };
         let server = run(
             Scripted([Ok(one), Ok(other)].into()),
-            tower::service_fn(refuse_some),
+            service_fn(|request| Box::pin(refuse_some(request))),
             ServerLimits::default(),
             shutdown.clone(),
             Duration::from_secs(9),

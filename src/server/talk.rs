@@ -23,10 +23,10 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
-use tower::Service;
 
 #[cfg(doc)]
 use super::ServerLimits;
@@ -80,7 +80,7 @@ pub(super) async fn serve<I, S>(library: Arc<Library>, wire: Box<Wire<I>>, stage
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     let closed = stage.shutdown.clone().closed_owned();
     let mut talk = Talk::new(&library, wire, stage);
@@ -108,7 +108,7 @@ async fn serve_http2<I, S>(library: &Library, wire: Box<Wire<I>>, stage: Stage<S
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     let (desk, pace, shutdown) = (Arc::clone(&stage.desk), Arc::clone(wire.pace()), stage.shutdown.clone());
     let connection = library.http2.serve_connection(TokioIo::new(wire), stage);
@@ -157,7 +157,7 @@ async fn told(shutdown: &Shutdown, desk: &Desk, pace: &Pace) -> Told {
 struct Talk<'a, I, S>
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     library: &'a Library,
     desk: Arc<Desk>,
@@ -170,7 +170,7 @@ type Http1<I, S> = http1::Connection<TokioIo<Box<Wire<I>>>, Stage<S>>;
 enum State<I, S>
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     /// Nothing is asked.
     Quiet(Box<Wire<I>>, Stage<S>),
@@ -191,7 +191,7 @@ enum Ended<I, S> {
 impl<I, S> Unpin for Talk<'_, I, S>
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
 }
 
@@ -199,7 +199,7 @@ impl<'a, I, S> Talk<'a, I, S>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     fn new(library: &'a Library, wire: Box<Wire<I>>, stage: Stage<S>) -> Self {
         Self {
@@ -228,7 +228,7 @@ impl<I, S> Future for Talk<'_, I, S>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     type Output = hyper::Result<Ended<I, S>>;
 
@@ -305,13 +305,12 @@ mod tests {
             write: limits.write,
         };
         let (mut caller, socket) = tokio::io::duplex(ROOM);
-        let desk = Arc::<Desk>::default();
+        let desk = Arc::new(Desk::new(tasks));
         let wire = Wire::new(socket, Arc::clone(&desk), Arc::new(pace), Brake::default());
         let stage = Stage {
-            service: tower::service_fn(answer),
+            service: hyper::service::service_fn(|request| Box::pin(answer(request))),
             desk,
             methods: limits.methods,
-            tasks,
             shutdown: Shutdown::default(),
         };
         let mut talk = Talk::new(&library, Box::new(wire), stage);

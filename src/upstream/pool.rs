@@ -108,9 +108,7 @@ enum Halt {
 impl Pool {
     pub(super) fn new(connector: Connector, most: usize) -> Self {
         let mut protocol = http1::Builder::new();
-        // Its bound of 100 headers, of which real answers have ten to thirty, stays: with another one it makes and fills two arrays of them
-        // for each answer.
-        protocol.max_buf_size(MAX_REPLY_HEAD_BYTES);
+        protocol.max_buf_size(MAX_REPLY_HEAD_BYTES).max_headers(MAX_REPLY_HEADERS);
         Self {
             connector,
             protocol,
@@ -391,6 +389,9 @@ const IDLE: Duration = Duration::from_secs(20);
 
 /// Heads of real answers are below 2 KiB; this is also the size of the read buffer, so it bounds memory per connection.
 pub(super) const MAX_REPLY_HEAD_BYTES: usize = 64 * 1024;
+
+/// Real answers have about ten to thirty headers.
+const MAX_REPLY_HEADERS: usize = 128;
 
 /// A body in many pieces takes two turns for each; others wait meanwhile.
 const MOST_TURNS: usize = 16;

@@ -73,7 +73,7 @@ impl Server {
         let shutdown = CancellationToken::new();
         let stage = Arc::new(Observed::default());
         let observed = Arc::clone(&stage);
-        let service = tower::service_fn(move |request| answer(Arc::clone(&observed), request));
+        let service = hyper::service::service_fn(move |request| Box::pin(answer(Arc::clone(&observed), request)));
         let task = tokio::spawn(run(listener, service, limits, shutdown.clone(), drain));
         Self {
             address,

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use taskgate::config::compile::compile;
 use taskgate::config::environment::Environment;
 use taskgate::config::shipped::{self, ROUTES_FILE};
@@ -152,7 +153,9 @@ impl House {
 
     async fn serve(&self, shutdown: CancellationToken, drain: Duration) {
         let door = Door(TcpListener::bind(("0.0.0.0", PORT)).await.unwrap());
-        server::run(door, self.gateway.clone(), ServerLimits::default(), shutdown, drain).await;
+        let gateway = self.gateway.clone();
+        let service = service_fn(move |request| gateway.clone().call(request));
+        server::run(door, service, ServerLimits::default(), shutdown, drain).await;
         self.keyring.log_out(LOGOUT).await;
     }
 
