@@ -132,7 +132,7 @@ impl Inner {
         let (admitted, state) = {
             let mut record = self.record();
             let (before, _) = record.breaker.state();
-            let admitted = record.breaker.admit(aim, Instant::now());
+            let admitted = record.breaker.admit(aim, Instant::now);
             let (after, _) = record.breaker.state();
             (admitted, (before != after).then_some(after))
         };
