@@ -205,6 +205,7 @@ pub(super) fn rounded_up(after: Duration) -> u64 {
 }
 
 /// `Allow`, `Retry-After` and `Accept-Encoding`, where the error calls for them.
+#[cold]
 fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
     if let Some(allow) = error.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));

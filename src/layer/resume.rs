@@ -59,7 +59,7 @@ impl Operations {
     /// # Errors
     /// `OPERATION_NOT_FOUND`.
     pub fn open(&self, call: &OperationCall) -> Result<TaskCall, GatewayError> {
-        let keys = self.keys.as_ref().ok_or(OpenError::Unknown.into_gateway_error())?;
+        let keys = self.keys.as_ref().ok_or_else(|| OpenError::Unknown.into_gateway_error())?;
         let now = Timestamp::now();
         let operation = keys.open(&call.token, now).map_err(OpenError::into_gateway_error)?;
         Ok(TaskCall {
