@@ -177,7 +177,10 @@ fn to_http(mut spoken: Box<Spoken>, request_id: &str, coding: Coding) -> Respons
     if let Some(error) = &spoken.error {
         add_error_headers(headers, error);
     }
-    headers.extend(std::mem::take(&mut spoken.headers));
+    // Few answers have more.
+    if !spoken.headers.is_empty() {
+        headers.extend(std::mem::take(&mut spoken.headers));
+    }
     response
 }
 
