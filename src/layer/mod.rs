@@ -249,7 +249,7 @@ pub struct ValidCall {
     /// How long the caller wants to wait for the action to settle.
     pub wait: Option<Duration>,
     /// The action was accepted before: it is followed, and nothing is sent that acts.
-    pub resumed: Option<Resumed>,
+    pub resumed: Option<Box<Resumed>>,
     /// Its provider.
     pub provider: Arc<Provider>,
     /// Its route.

@@ -69,12 +69,12 @@ impl Operations {
             body: operation.body,
             query: Vec::new(),
             wait: call.wait,
-            resumed: Some(Resumed {
+            resumed: Some(Box::new(Resumed {
                 job: operation.job,
                 vendor_status: Some(operation.vendor_status),
                 // Clocks of a fleet differ by seconds: what was accepted a moment from now is new.
                 age: Duration::try_from(now.duration_since(operation.accepted_at)).unwrap_or_default(),
-            }),
+            })),
         })
     }
 }
