@@ -15,7 +15,7 @@ use super::rescue::{self, Spoken};
 use super::resolve::{Meters, resolve};
 use super::{Admitted, CallContext, Completed, Failed, Keyed, Reply, Stage, Trail, caller_reason};
 use crate::idempotency::{Doubt, Entry, Fingerprint, IDEMPOTENCY_REPLAYED, Keeper, Kept, Scope, Settled};
-use crate::model::call::{Asked, Resumed, TaskCall};
+use crate::model::call::{Asked, TaskCall};
 use crate::model::error::GatewayError;
 use crate::route::RouteTable;
 use crate::telemetry::metrics;
@@ -116,7 +116,7 @@ where
             let Asked::Task(call) = asked else { return None };
             let resumed = TaskCall {
                 wait: None,
-                resumed: Some(Resumed::default()),
+                resumed: Some(Box::default()),
                 ..call
             };
             match self.inner.run(context, Asked::Task(resumed)).await {

@@ -146,6 +146,7 @@ pub struct Doubt(OnceLock<Box<GatewayError>>);
 
 impl Doubt {
     /// A request is repeated although it may have acted: what is known without the repetition. The first doubt stays.
+    #[cold]
     pub fn raise(&self, open: impl FnOnce() -> GatewayError) {
         self.0.get_or_init(|| Box::new(open()));
     }
@@ -163,19 +164,23 @@ impl Doubt {
     /// Those of the result; what was left open in the place of one that says `not_done`.
     pub fn settle<T>(&self, result: Result<T, GatewayError>) -> Result<T, GatewayError> {
         match (result, self.0.get()) {
-            (Err(error), Some(open)) if error.reason.facts().outcome == Outcome::NotDone => {
-                let why = error.internal.as_deref().unwrap_or(&error.detail);
-                let mut open = GatewayError::clone(open);
-                let note = format!("repeated, with {}: {why}", error.reason.code());
-                open.internal = Some(match open.internal.take() {
-                    Some(internal) => format!("{internal}; {note}"),
-                    None => note,
-                });
-                Err(open)
-            }
+            (Err(error), Some(open)) if error.reason.facts().outcome == Outcome::NotDone => Err(still_open(open, &error)),
             (result, _) => result,
         }
     }
+}
+
+/// What was left open, and that a repetition came to nothing.
+#[cold]
+fn still_open(open: &GatewayError, repeated: &GatewayError) -> GatewayError {
+    let why = repeated.internal.as_deref().unwrap_or(&repeated.detail);
+    let mut open = open.clone();
+    let note = format!("repeated, with {}: {why}", repeated.reason.code());
+    open.internal = Some(match open.internal.take() {
+        Some(internal) => format!("{internal}; {note}"),
+        None => note,
+    });
+    open
 }
 
 /// What the credentials of a call depend on.
@@ -244,7 +249,7 @@ pub struct ValidCall {
     /// How long the caller wants to wait for the action to settle.
     pub wait: Option<Duration>,
     /// The action was accepted before: it is followed, and nothing is sent that acts.
-    pub resumed: Option<Resumed>,
+    pub resumed: Option<Box<Resumed>>,
     /// Its provider.
     pub provider: Arc<Provider>,
     /// Its route.
@@ -343,6 +348,7 @@ pub struct Failed {
 }
 
 impl From<GatewayError> for Box<Failed> {
+    #[cold]
     fn from(error: GatewayError) -> Self {
         Self::new(Failed {
             error,

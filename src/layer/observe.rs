@@ -177,7 +177,10 @@ fn to_http(mut spoken: Box<Spoken>, request_id: &str, coding: Coding) -> Respons
     if let Some(error) = &spoken.error {
         add_error_headers(headers, error);
     }
-    headers.extend(std::mem::take(&mut spoken.headers));
+    // Few answers have more.
+    if !spoken.headers.is_empty() {
+        headers.extend(std::mem::take(&mut spoken.headers));
+    }
     response
 }
 
@@ -205,6 +208,7 @@ pub(super) fn rounded_up(after: Duration) -> u64 {
 }
 
 /// `Allow`, `Retry-After` and `Accept-Encoding`, where the error calls for them.
+#[cold]
 fn add_error_headers(headers: &mut HeaderMap, error: &GatewayError) {
     if let Some(allow) = error.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));

@@ -13,7 +13,7 @@ use super::admit::{self, AdmitLimits};
 use super::observe::{X_REQUEST_ID, problem_response, request_id, without_content};
 use super::rescue::instance;
 use super::trace::Trace;
-use crate::catalog::{Asked, Catalog};
+use crate::catalog::{Asked, Catalog, is_page};
 use crate::model::answer::Outcome;
 use crate::model::error::GatewayError;
 use crate::model::reason::Reason;
@@ -44,9 +44,14 @@ impl Pages {
     /// The answer to a request for a page; nothing where the path belongs to somebody else.
     #[must_use]
     pub fn answer<B: http_body::Body>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        let path = request.uri().path();
+        // Nearly no request is for a page, and the others need not be timed here.
+        if !is_page(path) {
+            return None;
+        }
         let asked = Asked {
             method: request.method(),
-            path: request.uri().path(),
+            path,
             query: request.uri().query(),
             headers: request.headers(),
             has_body: !request.body().is_end_stream(),

@@ -113,9 +113,9 @@ where
     U: Service<Outbound, Response = Exchange, Error = GatewayError> + Clone + Send + Sync + 'static,
     U::Future: Send + 'static,
 {
-    async fn run(&mut self, resumed: Option<Resumed>) -> Result<Box<Completed>, Box<Failed>> {
+    async fn run(&mut self, resumed: Option<Box<Resumed>>) -> Result<Box<Completed>, Box<Failed>> {
         let result = if let Some(resumed) = resumed {
-            Box::pin(self.resume(resumed)).await
+            Box::pin(self.resume(*resumed)).await
         } else if self.call.route.is_look() {
             Box::pin(self.look()).await
         } else {

@@ -98,6 +98,7 @@ pub(crate) fn speak(Completed { answer, trail }: Completed, request_id: &str) ->
 }
 
 /// What is said of a call that did not succeed.
+#[cold]
 pub(crate) fn complain(Failed { error, trail }: Failed, instance: &str, request_id: &str) -> Spoken {
     let facts = error.reason.facts();
     let provider = trail.route.as_ref().map(|route| route.provider.as_str());
@@ -114,6 +115,7 @@ pub(crate) fn complain(Failed { error, trail }: Failed, instance: &str, request_
     }
 }
 
+#[cold]
 pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> GatewayError {
     let text = panic
         .downcast_ref::<&str>()

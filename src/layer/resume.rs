@@ -59,7 +59,7 @@ impl Operations {
     /// # Errors
     /// `OPERATION_NOT_FOUND`.
     pub fn open(&self, call: &OperationCall) -> Result<TaskCall, GatewayError> {
-        let keys = self.keys.as_ref().ok_or(OpenError::Unknown.into_gateway_error())?;
+        let keys = self.keys.as_ref().ok_or_else(|| OpenError::Unknown.into_gateway_error())?;
         let now = Timestamp::now();
         let operation = keys.open(&call.token, now).map_err(OpenError::into_gateway_error)?;
         Ok(TaskCall {
@@ -69,12 +69,12 @@ impl Operations {
             body: operation.body,
             query: Vec::new(),
             wait: call.wait,
-            resumed: Some(Resumed {
+            resumed: Some(Box::new(Resumed {
                 job: operation.job,
                 vendor_status: Some(operation.vendor_status),
                 // Clocks of a fleet differ by seconds: what was accepted a moment from now is new.
                 age: Duration::try_from(now.duration_since(operation.accepted_at)).unwrap_or_default(),
-            }),
+            })),
         })
     }
 }

@@ -147,7 +147,7 @@ impl Answer {
     pub fn to_document(&self, provider: &str, id: &str, action: Option<&str>, request_id: &str) -> String {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let texts = 2 * (provider.len() + id.len()) + action.map_or(0, str::len) + request_id.len();
-        let told = length(&self.name) + length(&self.message) + length(&self.vendor_request_id);
+        let told = length(&self.name) + length(&self.message) + length(&self.operation) + length(&self.vendor_request_id);
         // The members in the order in which people read them, written at once: every answer goes through here.
         let mut out = String::with_capacity(USUAL_FRAME + texts + told);
         out.push_str("{\"task\":\"tasks/");

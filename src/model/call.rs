@@ -24,8 +24,8 @@ pub struct TaskCall {
     pub query: Vec<(String, String)>,
     /// How long the caller wants to wait for the action to settle.
     pub wait: Option<Duration>,
-    /// The action was accepted before: it is followed, and nothing is sent that acts.
-    pub resumed: Option<Resumed>,
+    /// The action was accepted before: it is followed, and nothing is sent that acts. Behind a pointer, as few calls have it.
+    pub resumed: Option<Box<Resumed>>,
 }
 
 /// What is known of an action that was accepted before.

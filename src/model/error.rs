@@ -1,7 +1,8 @@
 //! The one error of the request path, and the problem document that it becomes (RFC 9457).
 //!
 //! **Invariants**: `detail` is written for the caller and never holds a secret, a host or a vendor's page; `internal` is
-//! for the log only. The pair has no `Display`, so an internal text cannot be shown by accident.
+//! for the log only. The pair has no `Display`, so an internal text cannot be shown by accident. Errors are the exception: what makes
+//! one is `#[cold]`, so that the compiler lays the code around it out of the way of calls that go well.
 
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub struct VendorFault {
 impl GatewayError {
     /// An error with a text for the caller.
     #[must_use]
+    #[cold]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
@@ -75,6 +77,7 @@ impl GatewayError {
 
     /// Adds what only the log may know.
     #[must_use]
+    #[cold]
     pub fn with_internal(mut self, internal: impl Into<String>) -> Self {
         self.internal = Some(internal.into());
         self
@@ -82,6 +85,7 @@ impl GatewayError {
 
     /// Adds one value of `detail` for programs.
     #[must_use]
+    #[cold]
     pub fn with_metadata(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.metadata.insert(key.to_owned(), value.into());
         self
@@ -89,6 +93,7 @@ impl GatewayError {
 
     /// Adds what the vendor said.
     #[must_use]
+    #[cold]
     pub fn with_vendor(mut self, vendor: VendorFault) -> Self {
         self.vendor = Some(Box::new(vendor));
         self
@@ -96,6 +101,7 @@ impl GatewayError {
 
     /// Adds after what time another try makes sense.
     #[must_use]
+    #[cold]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
@@ -105,6 +111,7 @@ impl GatewayError {
     ///
     /// `instance` is the path of the request without its query; `provider` is given where the path named a known one.
     #[must_use]
+    #[cold]
     pub fn to_problem(&self, instance: &str, provider: Option<&str>, request_id: &str) -> String {
         let facts = self.reason.facts();
         to_json(&Problem {

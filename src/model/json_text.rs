@@ -28,6 +28,11 @@ pub fn escaped(out: &mut String, text: &str) {
         out.push_str(text);
         return;
     }
+    escape(out, text);
+}
+
+#[cold]
+fn escape(out: &mut String, text: &str) {
     for found in text.chars() {
         match found {
             '"' => out.push_str("\\\""),

@@ -256,11 +256,13 @@ impl Rung {
 }
 
 /// A request goes out again.
+#[cold]
 pub fn vendor_retried(provider: &str, why: Rung) {
     counter!(Metric::VendorRetries.name(), "provider" => provider.to_owned(), "why" => why.as_str()).increment(1);
 }
 
 /// A request would go out again, but too many do.
+#[cold]
 pub fn vendor_retry_withheld(provider: &str, why: Rung) {
     counter!(Metric::VendorRetriesWithheld.name(), "provider" => provider.to_owned(), "why" => why.as_str()).increment(1);
 }
@@ -296,11 +298,13 @@ impl WaitFor {
 }
 
 /// A request had to wait before it went out, or was kept back.
+#[cold]
 pub fn gate_waited(provider: &str, cause: WaitFor, elapsed: Duration) {
     histogram!(Metric::GateWait.name(), "provider" => provider.to_owned(), "cause" => cause.as_str()).record(elapsed);
 }
 
 /// A limit or the breaker kept a request back.
+#[cold]
 pub fn gate_refused(provider: &str, reason: Reason) {
     counter!(Metric::GateRefused.name(), "provider" => provider.to_owned(), "reason" => reason.code()).increment(1);
 }
@@ -346,6 +350,7 @@ pub fn log_lines_lost(total: u64) {
 }
 
 /// A vendor's answer did not fit its schema.
+#[cold]
 pub fn schema_drifted(provider: &str, action: &str) {
     counter!(Metric::SchemaDrift.name(), "provider" => provider.to_owned(), "action" => action.to_owned()).increment(1);
 }

@@ -5,6 +5,7 @@
 //! **Invariants**: nothing is decided by this clock. A time stamp has always six decimals, so that lines sort as texts.
 
 use std::cell::Cell;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
@@ -40,10 +41,9 @@ fn write_at(text: &mut String, (second, nanoseconds): (u64, u32)) {
 }
 
 fn now() -> (u64, u32) {
-    let now = Timestamp::now();
     // A clock before 1970 is wrong in any case.
-    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
-    (seconds, u32::try_from(now.subsec_nanosecond()).unwrap_or(0))
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (now.as_secs(), now.subsec_nanos())
 }
 
 /// `2026-11-21T14:52:19`: worked out once a second.

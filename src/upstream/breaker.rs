@@ -142,13 +142,14 @@ impl Breaker {
         }
     }
 
-    /// May a call with this aim go out now?
+    /// May a call with this aim go out now? Only a pause needs to know when that is.
     ///
     /// # Errors
     /// [`Stop`] where it may not.
-    pub fn admit(&mut self, aim: Aim, now: Instant) -> Result<Ticket, Stop> {
+    pub fn admit(&mut self, aim: Aim, now: impl FnOnce() -> Instant) -> Result<Ticket, Stop> {
         // Open -> (Open | HalfOpen)
         if let Phase::Open { until, pauses } = self.phase {
+            let now = now();
             if now < until {
                 return Err(Stop::Suspended(until - now));
             }
@@ -336,7 +337,7 @@ mod tests {
             };
             let mut said = String::new();
             if let Some(aim) = aim {
-                match breaker.admit(aim, now) {
+                match breaker.admit(aim, || now) {
                     Ok(ticket) => under_way.push_back(ticket),
                     Err(Stop::LookFirst) => said = "look first, ".to_owned(),
                     Err(Stop::Suspended(wait)) => said = format!("wait {}, ", wait.as_secs_f64()),
@@ -348,7 +349,7 @@ mod tests {
             } else if *event == "gone" {
                 breaker.withdraw(under_way.pop_front().unwrap());
             } else {
-                let ticket = breaker.admit(Aim::Act, now).unwrap();
+                let ticket = breaker.admit(Aim::Act, || now).unwrap();
                 breaker.report(ticket, sign(event).unwrap(), now, || 0.5);
             }
             said.push_str(breaker.state().0.as_str());
@@ -394,7 +395,7 @@ mod tests {
         check(picky, &vec![(0.0, "503", "closed"); 1000]);
         let mut never = Breaker::new(None, Instant::now());
         for _ in 0..1000 {
-            let ticket = never.admit(Aim::Act, Instant::now()).unwrap();
+            let ticket = never.admit(Aim::Act, Instant::now).unwrap();
             assert_eq!(never.report(ticket, Sign::VendorSilent, Instant::now(), || 0.5), None);
         }
         assert_eq!(never.state().0, State::Closed);
@@ -487,14 +488,14 @@ mod tests {
     fn a_ticket_goes_stale_when_the_provider_is_suspended() {
         let now = Instant::now();
         let mut breaker = Breaker::new(Some(plan()), now);
-        let waiting = breaker.admit(Aim::Act, now).unwrap();
+        let waiting = breaker.admit(Aim::Act, || now).unwrap();
         for _ in 0..5 {
-            let ticket = breaker.admit(Aim::Act, now).unwrap();
+            let ticket = breaker.admit(Aim::Act, || now).unwrap();
             breaker.report(ticket, Sign::VendorSilent, now, || 0.0);
         }
         assert_eq!(breaker.still(waiting, now), Err(Duration::from_secs(4)), "a fifth less by chance");
         let later = now + Duration::from_secs(4);
-        let probe = breaker.admit(Aim::Look, later).unwrap();
+        let probe = breaker.admit(Aim::Look, || later).unwrap();
         assert_eq!(breaker.still(waiting, later), Err(PROBE_TAKES));
         assert_eq!(breaker.still(probe, later), Ok(probe));
         assert_eq!(breaker.report(probe, Sign::Answered(200), later, || 0.5), Some(State::Closed));
@@ -535,7 +536,7 @@ mod tests {
             for step in steps {
                 let (before, _) = breaker.state();
                 match step {
-                    Step::Admit(aim) => match breaker.admit(aim, now) {
+                    Step::Admit(aim) => match breaker.admit(aim, || now) {
                         Ok(ticket) => {
                             let state = breaker.state().0;
                             prop_assert!(state != State::Open);
@@ -576,7 +577,7 @@ mod tests {
                 breaker.withdraw(ticket);
             }
             now += plan.longest_pause * 2;
-            let ticket = breaker.admit(Aim::Look, now).unwrap();
+            let ticket = breaker.admit(Aim::Look, || now).unwrap();
             breaker.report(ticket, Sign::Answered(200), now, || chance);
             prop_assert_eq!(breaker.state().0, State::Closed);
         }

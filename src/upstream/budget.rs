@@ -47,6 +47,7 @@ impl Budget {
     }
 
     /// May an attempt be repeated? Where it may, it counts.
+    #[cold]
     pub(super) fn withdraw(&self) -> bool {
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = balance.filled.elapsed().as_secs();
@@ -79,6 +80,7 @@ impl Backoff {
     }
 
     /// Before the repetition with this number, counted from 0: anything up to [`BASE`], doubled each time, at most [`CAP`].
+    #[cold]
     pub(super) fn before(&self, repetition: u32) -> Duration {
         let most = CAP.min(BASE * 2_u32.saturating_pow(repetition.min(16)));
         most.mul_f64(self.fraction())

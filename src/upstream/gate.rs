@@ -132,7 +132,7 @@ impl Inner {
         let (admitted, state) = {
             let mut record = self.record();
             let (before, _) = record.breaker.state();
-            let admitted = record.breaker.admit(aim, Instant::now());
+            let admitted = record.breaker.admit(aim, Instant::now);
             let (after, _) = record.breaker.state();
             (admitted, (before != after).then_some(after))
         };
@@ -175,6 +175,7 @@ impl Inner {
         place
     }
 
+    #[cold]
     fn announce(&self, state: State) {
         let provider = self.provider.as_str();
         metrics::breaker_is(provider, state.as_str(), &STATES, true);
@@ -194,6 +195,7 @@ impl Inner {
         }
     }
 
+    #[cold]
     fn refused(&self, error: &GatewayError) {
         // Who is told to look first comes back.
         if !error.look_first {
@@ -201,6 +203,7 @@ impl Inner {
         }
     }
 
+    #[cold]
     fn busy(&self) -> GatewayError {
         let (in_flight, queue) = (self.limits.in_flight, self.limits.queue.length);
         let waiting = if queue == 0 {
@@ -215,6 +218,7 @@ impl Inner {
             .with_retry_after(BUSY_RETRY_AFTER)
     }
 
+    #[cold]
     fn suspended(&self) -> GatewayError {
         let until = self.record().breaker.open_until();
         suspended(until.map_or(PROBE_RETRY_AFTER, |until| until.saturating_duration_since(Instant::now())))
