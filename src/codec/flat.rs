@@ -5,11 +5,11 @@
 //! **Invariants**: it holds what [`super::json::decode`] gives for the same bytes; a document that is refused there is not read here.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::{Number, Value};
 
 use super::Limits;
-use super::few::Few;
 use super::json_read::{Build, read_into};
 use super::node::{Kind, Node};
 
@@ -158,10 +158,11 @@ struct Flattening<'t> {
 }
 
 /// A container that is being read: where it stands, and how much is in it.
-struct Open<M> {
+struct Open<'t> {
     at: usize,
     count: usize,
-    names: M,
+    /// Those of an object where there are many.
+    names: Option<HashSet<&'t str>>,
 }
 
 impl<'t> Flattening<'t> {
@@ -171,10 +172,21 @@ impl<'t> Flattening<'t> {
         self.parts.push(Part { name, held, end });
     }
 
-    fn open<M>(&mut self, names: M) -> Open<M> {
+    fn open(&mut self) -> Open<'t> {
         let at = self.parts.len();
         self.push(Held::Null);
-        Open { at, count: 0, names }
+        Open { at, count: 0, names: None }
+    }
+
+    /// The names of the members so far.
+    fn names(&self, members: &Open<'t>) -> impl Iterator<Item = &'t str> {
+        let (mut at, mut left) = (members.at + 1, members.count);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let part = self.parts.get(at)?;
+            at = part.end;
+            Some(part.name)
+        })
     }
 
     fn close(&mut self, at: usize, held: Held<'t>) {
@@ -188,8 +200,8 @@ impl<'t> Flattening<'t> {
 
 impl<'t> Build<'t> for Flattening<'t> {
     type Value = ();
-    type Items = Open<()>;
-    type Members = Open<Few<&'t str>>;
+    type Items = Open<'t>;
+    type Members = Open<'t>;
     type Name = ();
 
     fn null(&mut self) {
@@ -208,38 +220,49 @@ impl<'t> Build<'t> for Flattening<'t> {
         self.push(Held::Text(text));
     }
 
-    fn items(&mut self) -> Open<()> {
-        self.open(())
+    fn items(&mut self) -> Open<'t> {
+        self.open()
     }
 
-    fn item(&mut self, items: &mut Open<()>, (): ()) {
+    fn item(&mut self, items: &mut Open<'t>, (): ()) {
         items.count += 1;
     }
 
-    fn list(&mut self, items: Open<()>) {
+    fn list(&mut self, items: Open<'t>) {
         self.close(items.at, Held::List(items.count));
     }
 
-    fn members(&mut self) -> Open<Few<&'t str>> {
-        self.open(Few::new())
+    fn members(&mut self) -> Open<'t> {
+        self.open()
     }
 
-    fn name(&mut self, members: &mut Open<Few<&'t str>>, name: Cow<'t, str>) -> Option<()> {
+    fn name(&mut self, members: &mut Open<'t>, name: Cow<'t, str>) -> Option<()> {
         // A name with escapes is not worth a text of its own in every value.
         let Cow::Borrowed(name) = name else { return None };
         self.name = name;
-        members.names.insert(name).then_some(())
+        let is_new = if members.count < FEW {
+            self.names(members).all(|known| known != name)
+        } else {
+            if members.names.is_none() {
+                members.names = Some(self.names(members).collect());
+            }
+            members.names.as_mut().is_some_and(|names| names.insert(name))
+        };
+        is_new.then_some(())
     }
 
-    fn member(&mut self, members: &mut Open<Few<&'t str>>, (): (), (): ()) -> Option<()> {
+    fn member(&mut self, members: &mut Open<'t>, (): (), (): ()) -> Option<()> {
         members.count += 1;
         Some(())
     }
 
-    fn object(&mut self, members: Open<Few<&'t str>>) {
+    fn object(&mut self, members: Open<'t>) {
         self.close(members.at, Held::Object(members.count));
     }
 }
+
+/// Up to here comparing each name with each other one beats hashing them.
+const FEW: usize = 8;
 
 /// What an answer to an action holds, so that one allocation is enough.
 const USUAL_VALUES: usize = 12;

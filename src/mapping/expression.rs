@@ -94,8 +94,8 @@ impl Reference {
             Cow::Borrowed(mut value) => {
                 for step in steps {
                     value = match step {
-                        Step::Index(index) => value.get(*index)?,
-                        Step::Member(name) => value.get(name.as_str())?,
+                        Step::Index(index) => value.as_array()?.get(*index)?,
+                        Step::Member(name) => value.as_object()?.get(name)?,
                     };
                 }
                 Cow::Borrowed(value)

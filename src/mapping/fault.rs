@@ -14,6 +14,7 @@ use http::header::{DATE, RETRY_AFTER};
 
 use super::expression::{Bindings, EvaluationError, Expression};
 use super::template::{Placeholder, into_text};
+use crate::codec::byte_set::ByteSet;
 use crate::model::error::VendorFault;
 use crate::model::reason::Reason;
 
@@ -206,10 +207,13 @@ fn first(places: &[Placeholder], bindings: &Bindings<'_>, limit: usize) -> Optio
 /// A vendor's text as it may be shown: without control characters, cut, and `None` where nothing is left.
 #[must_use]
 pub fn clean(text: &str, limit: usize) -> Option<String> {
-    let text = text.trim();
-    if !text.is_empty() && text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b' ');
+    let is_plain = |text: &str| text.len() <= limit && PRINTED.has_all(text);
+    // What vendors write mostly begins and ends with something.
+    if !is_blank(text.as_bytes().first()) && !is_blank(text.as_bytes().last()) && is_plain(text) {
         return Some(text.to_owned());
     }
+    let text = text.trim();
     let mut cleaned: String = text.chars().filter(|c| !c.is_control()).take(limit).collect();
     if cleaned.is_empty() {
         return None;
@@ -237,6 +241,16 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(after.min(MAX_RETRY_AFTER))
 }
 
+/// The characters of ASCII that are no controls.
+static PRINTED: ByteSet = {
+    let mut printed = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        printed[byte as usize] = true;
+        byte += 1;
+    }
+    ByteSet::new(printed)
+};
 /// The longest code in the vendors' documents has 36 characters; request ids have up to 64.
 const MAX_CODE_CHARS: usize = 128;
 /// Enough for a sentence of the vendor and too little for a page.

@@ -4,6 +4,8 @@
 //!
 //! **Invariants**: the body is moved in and never copied.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 use super::bindings::{Bindings, Bound};
@@ -30,8 +32,6 @@ pub(super) struct ReplyValues<'r> {
     status: Value,
     headers: Headers<'r>,
     pub(super) decoded: Decoded<'r>,
-    /// The body where it has nothing in it: `has(body.x)` must be askable of any answer, so that is an empty object.
-    nothing: Document<'r>,
     text: Value,
 }
 
@@ -45,7 +45,6 @@ impl<'r> ReplyValues<'r> {
             status: Value::from(reply.status.as_u16()),
             headers: Headers::new(&reply.headers),
             decoded,
-            nothing: Value::Object(Map::new()).into(),
             text: Value::String(text),
         }
     }
@@ -59,7 +58,7 @@ impl<'r> ReplyValues<'r> {
         match name {
             "status" => Some(Bound::Value(&self.status)),
             "headers" => Some(Bound::Headers(&self.headers)),
-            "body" => Some(Bound::Document(self.document().unwrap_or(&self.nothing))),
+            "body" => Some(Bound::Document(self.document().unwrap_or(&NOTHING))),
             "text" => Some(Bound::Value(&self.text)),
             _ => None,
         }
@@ -103,8 +102,10 @@ impl<'r> ReplyValues<'r> {
                 Decoded::Text(text) => Decoded::Text(text),
                 Decoded::Unreadable(why) => Decoded::Unreadable(why),
             },
-            nothing: self.nothing.into_owned(),
             text: self.text,
         }
     }
 }
+
+/// The body where it has nothing in it: `has(body.x)` must be askable of any answer, so that is an empty object.
+static NOTHING: LazyLock<Document<'static>> = LazyLock::new(|| Value::Object(Map::new()).into());

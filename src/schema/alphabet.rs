@@ -13,6 +13,8 @@ use crate::codec::byte_set::ByteSet;
 pub(super) struct Alphabet {
     /// By byte; those above ASCII are all the same.
     allowed: ByteSet,
+    /// None above ASCII: as many bytes as characters.
+    is_ascii: bool,
     least: usize,
     most: usize,
 }
@@ -49,6 +51,7 @@ impl Alphabet {
             rest = after;
         }
         (!class.is_empty() && least <= most).then_some(Self {
+            is_ascii: !allowed.iter().skip(1 << 7).any(|is_allowed| *is_allowed),
             allowed: ByteSet::new(allowed),
             least,
             most,
@@ -57,7 +60,11 @@ impl Alphabet {
 
     /// Is it all of these characters, and as many?
     pub(super) fn spells(&self, text: &str) -> bool {
-        self.allowed.has_all(text) && has_chars(text, self.least, self.most)
+        let fits = match self.is_ascii {
+            true => (self.least..=self.most).contains(&text.len()),
+            false => has_chars(text, self.least, self.most),
+        };
+        fits && self.allowed.has_all(text)
     }
 }
 
