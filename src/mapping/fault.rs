@@ -244,9 +244,9 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// The characters of ASCII that are no controls.
 static PRINTED: ByteSet = {
     let mut printed = [false; 256];
-    let mut byte = b' ';
-    while byte <= b'~' {
-        printed[byte as usize] = true;
+    let mut byte = 0;
+    while byte < printed.len() {
+        printed[byte] = matches!(byte as u8, b' '..=b'~');
         byte += 1;
     }
     ByteSet::new(printed)

@@ -60,9 +60,10 @@ impl Alphabet {
 
     /// Is it all of these characters, and as many?
     pub(super) fn spells(&self, text: &str) -> bool {
-        let fits = match self.is_ascii {
-            true => (self.least..=self.most).contains(&text.len()),
-            false => has_chars(text, self.least, self.most),
+        let fits = if self.is_ascii {
+            (self.least..=self.most).contains(&text.len())
+        } else {
+            has_chars(text, self.least, self.most)
         };
         fits && self.allowed.has_all(text)
     }

@@ -325,17 +325,8 @@ impl Object {
         }
         let mut required = 0;
         let mut sure = Some(true);
-        // Mostly both are in one order: the next one is looked for behind the one before.
-        let mut next = 0;
         for (name, member) in members {
-            let (before, after) = self.members.split_at_checked(next).unwrap_or_default();
-            let is_it = |known: &Member| known.name == name;
-            let place = match after.iter().position(is_it) {
-                Some(place) => Some(next + place),
-                None => before.iter().position(is_it),
-            };
-            let known = place.and_then(|place| self.members.get(place));
-            next = place.map_or(next, |place| place + 1);
+            let known = self.members.iter().find(|known| known.name == name);
             required += usize::from(known.is_some_and(|known| known.required));
             match known.and_then(|known| known.sure.as_ref()).unwrap_or(&self.others).fits(member) {
                 Some(true) => {}
