@@ -18,7 +18,7 @@
 //!
 //! [`stack`] is the list of the stages; [`config`] compiles `routes.yaml` into the [`route::RouteTable`] that they read.
 //!
-//! **Rings**, inside out: [`model`] and [`codec`]; [`path`], [`negotiation`], [`schema`], [`mapping`], [`route`]; [`idempotency`] and [`operation`]; [`config`]; [`layer`] and [`stack`];
+//! **Rings**, inside out: [`json_text`]; [`model`] and [`codec`]; [`path`], [`negotiation`], [`schema`], [`mapping`], [`route`]; [`idempotency`] and [`operation`]; [`config`]; [`layer`] and [`stack`];
 //! [`upstream`], [`telemetry`], [`server`], [`admin`], [`gateway`]; [`simulate`] apart; [`cli`] around all. `ARCHITECTURE.md` has the map and
 //! what is absent on purpose.
 //!
@@ -39,6 +39,7 @@ pub mod config;
 pub mod crypto;
 pub mod gateway;
 pub mod idempotency;
+pub mod json_text;
 pub mod layer;
 pub mod mapping;
 pub mod model;

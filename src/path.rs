@@ -70,7 +70,7 @@ pub fn target(path: &str) -> Result<Target, GatewayError> {
         Some(tail) if tail.starts_with(':') => tail.get(1..).map(|verb| (None, verb)),
         Some(tail) => tail
             .strip_prefix('/')
-            .filter(|tail| !tail.bytes().any(|byte| byte == b'/'))
+            .filter(|tail| !has(tail, b'/'))
             .and_then(|tail| tail.rsplit_once(':'))
             .map(|(provider, verb)| (Some(provider), verb)),
         None => None,
@@ -122,24 +122,17 @@ pub fn verb_for_many(verb: &str) -> String {
 /// `INVALID_TASK_ID` (400) for an id that cannot be one segment of plain text.
 pub fn parse(path: &str) -> Result<TaskPath, GatewayError> {
     let is_escaped = check_characters(path)?;
-    let parts = path.strip_prefix("/tasks/").and_then(|rest| split(rest, |byte| byte == b'/'));
-    let Some((provider, tail)) = parts else {
-        return Err(unknown_path());
-    };
-    let (id, action) = match split(tail, |byte| matches!(byte, b':' | b'/')) {
-        Some((id, action)) => (id, Some(action)),
+    let rest = path.strip_prefix("/tasks/").ok_or_else(unknown_path)?;
+    let end = rest.bytes().position(|byte| byte == b'/').ok_or_else(unknown_path)?;
+    let (provider, tail) = (&rest[..end], &rest[end + 1..]);
+    let (id, action) = match tail.bytes().rposition(|byte| byte == b':').map(|at| tail.split_at(at)) {
+        Some((id, action)) => (id, action.get(1..)),
         None => (tail, None),
     };
-    // What the id ends before may be a slash, and the verb stands after the last colon.
-    let has_more = |byte| action.is_some_and(|action| action.bytes().any(|found| found == byte));
-    if tail.as_bytes().get(id.len()) == Some(&b'/') || has_more(b'/') {
+    if provider.is_empty() || id.is_empty() || action == Some("") || has(tail, b'/') {
         return Err(unknown_path());
     }
-    let is_verb = action.is_none_or(|action| !action.is_empty() && !action.ends_with(':'));
-    if provider.is_empty() || !is_verb || (id.is_empty() && !has_more(b':')) {
-        return Err(unknown_path());
-    }
-    if has_more(b':') {
+    if has(id, b':') {
         return Err(invalid_id("an id holds no raw `:`; the verb stands after the last one"));
     }
     Ok(TaskPath {
@@ -149,10 +142,9 @@ pub fn parse(path: &str) -> Result<TaskPath, GatewayError> {
     })
 }
 
-/// What stands before and after the first of these bytes of ASCII. Paths are too short for a search that prepares itself.
-fn split(text: &str, is_mark: impl Fn(u8) -> bool) -> Option<(&str, &str)> {
-    let at = text.bytes().position(is_mark)?;
-    Some((text.get(..at)?, text.get(at + 1..)?))
+/// Has it this byte of ASCII? Paths are too short for a search that prepares itself.
+fn has(text: &str, byte: u8) -> bool {
+    text.bytes().any(|found| found == byte)
 }
 
 fn decode_id(raw: &str, is_escaped: bool) -> Result<String, GatewayError> {

@@ -17,7 +17,8 @@ use serde_json::{Map, Number, Value};
 use crate::codec::flat::Flat;
 use crate::codec::number::check_token;
 use crate::codec::tree::Tree;
-use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, json_read, json_write, pointer};
+use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, json_read, pointer};
+use crate::json_text;
 
 /// Reads one JSON document.
 ///
@@ -80,12 +81,11 @@ pub fn encode(tree: &Tree<'_>) -> Vec<u8> {
 
 /// Adds a tree to a JSON text.
 pub fn write(out: &mut String, tree: &Tree<'_>) {
-    json_write::tree(out, tree);
-}
-
-/// Adds a text in its quotes to a JSON text.
-pub fn write_text(out: &mut String, text: &str) {
-    json_write::text(out, text);
+    match tree {
+        Tree::Object(members) => json_text::object(out, members.iter().map(|(name, member)| (name.as_ref(), member)), write),
+        Tree::List(items) => json_text::list(out, items, write),
+        Tree::Value(value) => json_text::value(out, value),
+    }
 }
 
 fn read_text(bytes: &[u8]) -> Result<&str, Flaw> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use super::Limits;
 use super::number::check_token;
+use crate::json_text::special;
 
 /// What is made of a document while it is read.
 pub(super) trait Build<'t> {
@@ -266,60 +267,5 @@ impl<'t, B: Build<'t>> Reader<'t, '_, B> {
     }
 }
 
-/// The place of the next quote, backslash or control character.
-pub(super) fn special(bytes: &[u8], from: usize) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const TOPS: u64 = ONES << 7;
-    let mut at = from;
-    // Eight bytes at once: the lowest top bit that is left stands in the first byte that is one of them.
-    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*eight);
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control) & TOPS;
-        if found != 0 {
-            return Some(at + (found.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter()
-        .position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\'))
-        .map(|place| at + place)
-}
-
 /// So many digits fit 64 bits whatever they are.
 const MAX_DIGITS: usize = 18;
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_special_byte_is_found_wherever_it_stands() {
-        for length in 0..20 {
-            for place in 0..length {
-                for byte in 0..=u8::MAX {
-                    let mut bytes = vec![b'\x7f'; length];
-                    bytes[place] = byte;
-                    let expected = matches!(byte, 0..=0x1f | b'"' | b'\\').then_some(place);
-                    assert_eq!(special(&bytes, 0), expected, "{byte:#x} at {place} of {length}");
-                }
-            }
-        }
-        assert_eq!(special("é\u{80}ÿ\u{20}0123456\"".as_bytes(), 0), Some(14));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2048) })]
-
-        #[test]
-        fn one_special_byte_among_any(bytes in prop::collection::vec(any::<u8>(), 0..40), from in 0_usize..40) {
-            let rest = bytes.get(from..);
-            let expected = rest.and_then(|rest| rest.iter().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\')));
-            prop_assert_eq!(special(&bytes, from), expected.map(|place| from + place));
-        }
-    }
-}

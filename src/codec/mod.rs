@@ -21,7 +21,6 @@ pub mod xml;
 
 mod few;
 mod json_read;
-mod json_write;
 mod number;
 mod shape_schema;
 mod xml_chars;

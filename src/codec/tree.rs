@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
 /// A value to be written, with the members of its objects in the order of the template.
@@ -56,28 +55,6 @@ impl From<Value> for Tree<'_> {
 impl<'a> From<&'a Value> for Tree<'a> {
     fn from(value: &'a Value) -> Self {
         Self::Value(Cow::Borrowed(value))
-    }
-}
-
-impl Serialize for Tree<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, member) in members {
-                    map.serialize_entry(name, member)?;
-                }
-                map.end()
-            }
-            Self::List(items) => {
-                let mut list = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    list.serialize_element(item)?;
-                }
-                list.end()
-            }
-            Self::Value(value) => value.serialize(serializer),
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Fork: [`Asked`] -> the stages for tasks, for many of them, or for an action that was accepted.
 
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::future::{Either, TryFutureExt as _};
@@ -37,25 +39,22 @@ impl Stage<Asked> for Fork {
     type Failed = Box<Failed>;
 
     fn run<'a>(&'a self, context: &'a Arc<CallContext>, asked: Asked) -> impl Future<Output = Result<Reply, Box<Failed>>> + Send {
-        match asked {
-            Asked::Task(call) => Either::Left(self.tasks.run(context, call).map_ok(Reply::Completed)),
-            rare => Either::Right(Box::pin(self.run_rare(context, rare))),
-        }
+        // Boxed, so that the others are small.
+        let rare: Pin<Box<dyn Future<Output = _> + Send + 'a>> = match asked {
+            Asked::Task(call) => return Either::Left(self.tasks.run(context, call).map_ok(Reply::Completed)),
+            Asked::Preview(call) => {
+                let shown = self.preview.show(context, call);
+                Box::pin(ready(shown.map(|spoken| Reply::Spoken(Box::new(spoken)))))
+            }
+            Asked::Batch(batch) => Box::pin(self.many.run(context, batch)),
+            Asked::PreviewMany(batch) => Box::pin(self.many.show(context, batch, &self.preview)),
+            Asked::Operation(call) => Box::pin(self.resume(context, call).map_ok(Reply::Completed)),
+        };
+        Either::Right(rare)
     }
 }
 
 impl Fork {
-    /// What few calls ask for.
-    async fn run_rare(&self, context: &Arc<CallContext>, asked: Asked) -> Result<Reply, Box<Failed>> {
-        match asked {
-            Asked::Task(call) => self.tasks.run(context, call).await.map(Reply::Completed),
-            Asked::Preview(call) => self.preview.show(context, call).map(|spoken| Reply::Spoken(Box::new(spoken))),
-            Asked::Batch(batch) => self.many.run(context, batch).await,
-            Asked::PreviewMany(batch) => self.many.show(context, batch, &self.preview).await,
-            Asked::Operation(call) => self.resume(context, call).await.map(Reply::Completed),
-        }
-    }
-
     async fn resume(&self, context: &Arc<CallContext>, call: OperationCall) -> Result<Box<Completed>, Box<Failed>> {
         let followed = self.tasks.run(context, self.operations.open(&call)?).await;
         let mut completed = followed.map_err(resume::outdated)?;

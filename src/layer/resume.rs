@@ -51,7 +51,7 @@ impl Operations {
             accepted_at,
             expires_at,
         };
-        keys.seal_behind(COLLECTION, operation, now).ok()
+        keys.seal(COLLECTION, operation, now).ok()
     }
 
     /// The call that follows the operation of this name.

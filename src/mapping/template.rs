@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::expression::{Bindings, EvaluationError, Expression, Missing};
 use crate::codec::json;
 use crate::codec::tree::Tree;
+use crate::json_text;
 
 /// A compiled template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,7 +238,7 @@ impl Template {
                     if before > empty {
                         out.push(',');
                     }
-                    json::write_text(out, name);
+                    json_text::text(out, name);
                     out.push(':');
                     if !member.write_json(bindings, out)? {
                         out.truncate(before);
@@ -328,5 +329,68 @@ fn into_owned(tree: Tree<'_>) -> Tree<'static> {
         ),
         Tree::List(items) => Tree::List(items.into_iter().map(into_owned).collect()),
         Tree::Value(value) => Tree::Value(Cow::Owned(value.into_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// `there` has a value, `list` has several, `absent` has none.
+    fn placeholders() -> impl Strategy<Value = Placeholder> {
+        let sources = prop_oneof![4 => Just("body.there"), 1 => Just("body.list"), 3 => Just("body.absent")];
+        (sources, prop::bool::weighted(0.9)).prop_map(|(source, optional)| Placeholder {
+            expression: Expression::parse(source).unwrap(),
+            optional,
+        })
+    }
+
+    fn templates() -> impl Strategy<Value = Template> {
+        let part = prop_oneof![any::<String>().prop_map(Part::Literal), placeholders().prop_map(Part::Placeholder)];
+        let leaf = prop_oneof![
+            1 => prop_oneof![Just(json!(null)), Just(json!(5)), Just(json!("a\"b")), Just(json!({ "x": [1, {}] }))].prop_map(Template::Literal),
+            3 => placeholders().prop_map(Template::Placeholder),
+            1 => prop::collection::vec(part, 0..3).prop_map(Template::Text),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let otherwise = prop::option::of(inner.clone().prop_map(Box::new));
+            let condition = prop_oneof![Just("has(body.there)"), Just("has(body.absent)")];
+            prop_oneof![
+                3 => prop::collection::vec(inner.clone(), 0..4).prop_map(Template::List),
+                3 => prop::collection::vec((any::<String>(), inner.clone()), 0..4).prop_map(Template::Object),
+                1 => (placeholders(), inner.clone()).prop_map(|(mut list, body)| {
+                    list.expression = Expression::parse("body.list").unwrap();
+                    Template::Each { list, name: "item".to_owned(), body: Box::new(body) }
+                }),
+                1 => (placeholders(), inner.clone(), otherwise.clone()).prop_map(|(value, to, otherwise)| Template::Map {
+                    value,
+                    to: vec![("7".to_owned(), to)],
+                    otherwise,
+                }),
+                1 => (condition, inner, otherwise).prop_map(|(condition, then, otherwise)| Template::When {
+                    condition: Expression::parse(condition).unwrap(),
+                    then: Box::new(then),
+                    otherwise,
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2048) })]
+
+        #[test]
+        fn what_is_written_at_once_is_what_is_rendered(template in templates()) {
+            let body = json!({ "there": 7, "list": [1, "two"] });
+            let bindings = Bindings::new().with("body", &body);
+            let mut text = String::new();
+            let written = template.write_json(&bindings, &mut text).map(|there| there.then_some(text));
+            let rendered = template.render(&bindings);
+            let rendered = rendered.map(|tree| tree.map(|tree| String::from_utf8(json::encode(&tree)).unwrap()));
+            prop_assert_eq!(written, rendered);
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::json_text;
+use crate::json_text;
 
 /// What is known about the effect at the vendor (design: law 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

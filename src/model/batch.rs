@@ -7,7 +7,7 @@
 //! single call would get. 200 only where all are done, 202 only where all succeeded.
 
 use super::answer::Outcome;
-use super::json_text;
+use crate::json_text;
 
 /// How many tasks came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

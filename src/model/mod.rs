@@ -4,6 +4,5 @@ pub mod answer;
 pub mod batch;
 pub mod call;
 pub mod error;
-pub mod json_text;
 pub mod method;
 pub mod reason;

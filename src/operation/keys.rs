@@ -108,20 +108,11 @@ impl OperationKeys {
         })
     }
 
-    /// The token of an operation: at most [`MAX_TOKEN_CHARS`] characters of base64url.
+    /// The token of an operation, at most [`MAX_TOKEN_CHARS`] characters of base64url, behind a `front`; `now` is now.
     ///
     /// # Errors
     /// [`TooLong`] where the operation does not fit into one.
-    pub fn seal(&self, operation: Accepted<'_>) -> Result<String, TooLong> {
-        let now = operation.accepted_at;
-        self.seal_behind("", operation, now)
-    }
-
-    /// The token of an operation, with something in front of it; `now` is now.
-    ///
-    /// # Errors
-    /// As [`Self::seal`].
-    pub fn seal_behind(&self, front: &str, operation: Accepted<'_>, now: Timestamp) -> Result<String, TooLong> {
+    pub fn seal(&self, front: &str, operation: Accepted<'_>, now: Timestamp) -> Result<String, TooLong> {
         let (head, nonce) = (self.sealing.head(), nonce::fresh(draw, now).ok_or(TooLong)?);
         let mut token = Vec::with_capacity(USUAL_BYTES);
         token.extend_from_slice(&head);

@@ -16,6 +16,13 @@ fn keys(letters: &str) -> OperationKeys {
     OperationKeys::parse(&SecretString::from(each.join(","))).unwrap()
 }
 
+impl OperationKeys {
+    /// The token of an operation that is accepted now.
+    fn sealed(&self, operation: Accepted<'_>) -> Result<String, TooLong> {
+        self.seal("", operation, operation.accepted_at)
+    }
+}
+
 fn written(letter: char) -> String {
     let key = format!("made-up-key-that-opens-nothing-{letter}");
     assert_eq!(key.len(), KEY_BYTES);
@@ -66,7 +73,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn what_is_sealed_is_opened_by_every_instance_with_the_key(operation in operations()) {
-        let token = keys("a").seal(operation.accepted());
+        let token = keys("a").sealed(operation.accepted());
         prop_assume!(token.is_ok());
         let token = token.unwrap();
         prop_assert!(token.len() <= MAX_TOKEN_CHARS);
@@ -97,7 +104,7 @@ impl FilterExpired for Result<Operation, OpenError> {
 #[test]
 fn every_flipped_bit_is_refused() {
     let keys = keys("ab");
-    let token = keys.seal(operation().accepted()).unwrap();
+    let token = keys.sealed(operation().accepted()).unwrap();
     let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
     assert_eq!(keys.open(&token, now()), Ok(operation()));
     for bit in 0..bytes.len() * 8 {
@@ -131,7 +138,7 @@ fn the_last_character_has_one_way_to_be_written() {
             id: "x".repeat(length * 40),
             ..operation()
         };
-        let token = keys.seal(operation.accepted()).unwrap();
+        let token = keys.sealed(operation.accepted()).unwrap();
         let (front, last) = token.split_at(token.len() - 1);
         let good: Vec<char> = alphabet
             .chars()
@@ -143,17 +150,17 @@ fn the_last_character_has_one_way_to_be_written() {
 
 #[test]
 fn another_key_opens_nothing_and_rotation_keeps_what_is_out() {
-    let token = keys("a").seal(operation().accepted()).unwrap();
+    let token = keys("a").sealed(operation().accepted()).unwrap();
     for (letters, opens) in [("a", true), ("b", false), ("ba", true), ("ab", true), ("bc", false), ("cba", true)] {
         assert_eq!(keys(letters).open(&token, now()).is_ok(), opens, "{letters}");
     }
     // The first seals: an instance that does not know the new key yet opens nothing of it.
-    let rotated = keys("ba").seal(operation().accepted()).unwrap();
+    let rotated = keys("ba").sealed(operation().accepted()).unwrap();
     assert_eq!(keys("a").open(&rotated, now()), Err(OpenError::Unknown));
     assert_eq!(keys("b").open(&rotated, now()), Ok(operation()));
     // Nobody else has a random one.
     let alone = OperationKeys::random().unwrap();
-    let token = alone.seal(operation().accepted()).unwrap();
+    let token = alone.sealed(operation().accepted()).unwrap();
     assert_eq!(alone.open(&token, now()), Ok(operation()));
     assert_eq!(OperationKeys::random().unwrap().open(&token, now()), Err(OpenError::Unknown));
 }
@@ -161,7 +168,7 @@ fn another_key_opens_nothing_and_rotation_keeps_what_is_out() {
 #[test]
 fn a_token_ends_with_its_time() {
     let keys = keys("a");
-    let token = keys.seal(operation().accepted()).unwrap();
+    let token = keys.sealed(operation().accepted()).unwrap();
     let end = operation().expires_at;
     assert_eq!(end.duration_since(operation().accepted_at), DEFAULT_LIFETIME);
     for (at, expected) in [
@@ -188,8 +195,8 @@ fn a_token_ends_with_its_time() {
 fn a_token_tells_nothing() {
     let keys = keys("a");
     let (one, same) = (
-        keys.seal(operation().accepted()).unwrap(),
-        keys.seal(operation().accepted()).unwrap(),
+        keys.sealed(operation().accepted()).unwrap(),
+        keys.sealed(operation().accepted()).unwrap(),
     );
     // The version and the id of the key are all that two of them share.
     let [one_bytes, same_bytes] = [&one, &same].map(|token| URL_SAFE_NO_PAD.decode(token).unwrap());
@@ -204,7 +211,7 @@ fn a_token_tells_nothing() {
         id: "1234567".to_owned(),
         ..operation()
     };
-    assert_eq!(keys.seal(other.accepted()).unwrap().len(), one.len());
+    assert_eq!(keys.sealed(other.accepted()).unwrap().len(), one.len());
     assert!(!format!("{keys:?}").contains("made-up-key"));
 }
 
@@ -215,7 +222,7 @@ fn reasons_and_unknown_members_do_not_travel() {
         body: object(json!({ "scope": {}, "reason": "INC-4711", "token": "that-opens-nothing" })),
         ..operation()
     };
-    let opened = keys.open(&keys.seal(said.accepted()).unwrap(), now()).unwrap();
+    let opened = keys.open(&keys.sealed(said.accepted()).unwrap(), now()).unwrap();
     assert_eq!(opened.body, object(json!({ "scope": {} })));
 }
 
@@ -227,17 +234,17 @@ fn what_does_not_fit_has_no_token() {
         ..operation()
     };
     let longest = (0..4096)
-        .take_while(|chars| keys.seal(with(*chars).accepted()).is_ok())
+        .take_while(|chars| keys.sealed(with(*chars).accepted()).is_ok())
         .last()
         .unwrap();
     assert!(longest > 1000, "{longest}");
-    assert!(keys.seal(with(longest).accepted()).unwrap().len() <= MAX_TOKEN_CHARS);
-    assert_eq!(keys.seal(with(longest + 1).accepted()), Err(TooLong));
+    assert!(keys.sealed(with(longest).accepted()).unwrap().len() <= MAX_TOKEN_CHARS);
+    assert_eq!(keys.sealed(with(longest + 1).accepted()), Err(TooLong));
     let endless = Operation {
         expires_at: Timestamp::MAX,
         ..operation()
     };
-    assert_eq!(keys.seal(endless.accepted()), Err(TooLong));
+    assert_eq!(keys.sealed(endless.accepted()), Err(TooLong));
 }
 
 #[test]

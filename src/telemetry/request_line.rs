@@ -7,7 +7,7 @@
 
 use super::log::RequestRecord;
 use super::stamp;
-use crate::model::json_text;
+use crate::json_text;
 
 /// Appends the line, its end included.
 pub(super) fn write(line: &mut String, record: &RequestRecord<'_>) {

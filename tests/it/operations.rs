@@ -88,7 +88,7 @@ fn name(call: &Everyday, job: Option<&str>, age: SignedDuration, lifetime: Signe
         accepted_at,
         expires_at,
     };
-    format!("operations/{}", keys('a').seal(operation.accepted()).unwrap())
+    format!("operations/{}", keys('a').seal("", operation.accepted(), accepted_at).unwrap())
 }
 
 const NOW: SignedDuration = SignedDuration::ZERO;

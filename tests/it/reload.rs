@@ -178,7 +178,7 @@ async fn keys_of_operations_are_replaced_step_by_step() {
             accepted_at,
             expires_at,
         };
-        format!("/operations/{}", keys.seal(operation.accepted()).unwrap())
+        format!("/operations/{}", keys.seal("", operation.accepted(), accepted_at).unwrap())
     };
     let (old, new) = (token(&keys(b"a")), token(&keys(b"b")));
     for (step, reload, opens) in [

@@ -15,15 +15,21 @@ struct Ring {
 
 const RINGS: &[Ring] = &[
     Ring {
+        name: "0 texts",
+        modules: &["json_text"],
+        uses: &[],
+        never: &[PURE, SYNCHRONOUS],
+    },
+    Ring {
         name: "0 values",
         modules: &["model"],
-        uses: &[],
+        uses: &["0 texts"],
         never: &[PURE, SYNCHRONOUS],
     },
     Ring {
         name: "1 documents",
         modules: &["codec"],
-        uses: &[],
+        uses: &["0 texts"],
         never: &[PURE, SYNCHRONOUS],
     },
     Ring {
@@ -39,14 +45,14 @@ const RINGS: &[Ring] = &[
             "crypto",
             "trust",
         ],
-        uses: &["0 values", "1 documents"],
+        uses: &["0 texts", "0 values", "1 documents"],
         never: &[PURE, SYNCHRONOUS],
     },
     Ring {
         // What outlives a call, inside a token or in a store: needs chance and a clock, and no socket.
         name: "2 state",
         modules: &["idempotency", "operation"],
-        uses: &["0 values", "1 core"],
+        uses: &["0 texts", "0 values", "1 core"],
         never: &[NO_SOCKET],
     },
     Ring {
@@ -64,7 +70,7 @@ const RINGS: &[Ring] = &[
     Ring {
         name: "4 shell",
         modules: &["upstream", "telemetry", "server", "admin", "gateway"],
-        uses: &["0 values", "1 core", "2 state", "3 layers"],
+        uses: &["0 texts", "0 values", "1 core", "2 state", "3 layers"],
         never: &[NO_PROCESS],
     },
     Ring {

@@ -84,18 +84,17 @@ const JOB: &str = "0123456789abcdef0123456789abcde0";
 /// Asks for an operation that was accepted a moment ago, with this job.
 async fn ask(gateway: &Gateway<Body>, job: Option<&str>, headers: &str) -> Told {
     let (accepted_at, expires_at) = Operation::times(Timestamp::now(), DEFAULT_LIFETIME);
-    let token = keys()
-        .seal(Accepted {
-            provider: "zstack",
-            id: TASK,
-            action: "stop",
-            job,
-            body: &serde_json::Map::new(),
-            vendor_status: 202,
-            accepted_at,
-            expires_at,
-        })
-        .unwrap();
+    let accepted = Accepted {
+        provider: "zstack",
+        id: TASK,
+        action: "stop",
+        job,
+        body: &serde_json::Map::new(),
+        vendor_status: 202,
+        accepted_at,
+        expires_at,
+    };
+    let token = keys().seal("", accepted, accepted_at).unwrap();
     tell(gateway, request(&format!("GET /operations/{token}"), headers, full(""))).await
 }
 
