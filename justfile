@@ -32,6 +32,10 @@ counts *args:
 race *args:
     benches/race/run {{ args }}
 
+# The program as it is shipped, a quarter of an hour: target/dist/taskgate
+dist *args:
+    ./scripts/dist {{ args }}
+
 # The gateway and simulators of all vendors; nothing to configure
 demo *args:
     cargo run --release --locked -- demo {{ args }}
