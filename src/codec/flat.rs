@@ -283,4 +283,4 @@ impl<'t> Build<'t> for Flattening<'t> {
 const FEW: usize = 8;
 
 /// What an answer to an action holds, so that one allocation is enough.
-const USUAL_VALUES: usize = 12;
+const USUAL_VALUES: usize = 20;

@@ -41,6 +41,14 @@ pub(crate) fn read<'t>(bytes: &'t [u8], shape: &'t Shape, limits: &Limits) -> Op
     (at == reader.text.len()).then(|| reader.flat.into())
 }
 
+/// Those that vendors write; any other one is taken apart.
+const USUAL_DECLARATIONS: [&str; 4] = [
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+    "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>",
+    "<?xml version=\"1.0\"?>",
+    "<?xml version=\"1.0\" ?>",
+];
+
 struct Reader<'t> {
     text: &'t str,
     at: usize,
@@ -70,7 +78,9 @@ impl<'t> Found<'t> {
 impl<'t> Reader<'t> {
     /// To the `<` of the root element.
     fn skip_declaration(&mut self) -> Option<()> {
-        if self.text.starts_with("<?xml") {
+        if let Some(usual) = USUAL_DECLARATIONS.iter().find(|usual| self.text.starts_with(**usual)) {
+            self.at = usual.len();
+        } else if self.text.starts_with("<?xml") {
             let end = self.text.find("?>")?;
             if !self.text.get("<?xml".len()..end)?.starts_with(SPACE) {
                 return None;
@@ -169,7 +179,8 @@ impl<'t> Reader<'t> {
     }
 
     fn take_attributes(&mut self, found: &mut Open<'t>, members: Option<&'t Members>) -> Option<()> {
-        for attribute in std::mem::take(&mut self.attributes) {
+        let attributes = std::mem::take(&mut self.attributes);
+        for attribute in &attributes {
             if attribute.has_colon || attribute.name == "xmlns" {
                 return None;
             }
@@ -187,6 +198,7 @@ impl<'t> Reader<'t> {
                 Kind::Scalar(scalar) => self.scalar(value, scalar)?,
             }
         }
+        self.attributes = attributes;
         Some(())
     }
 

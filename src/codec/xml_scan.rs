@@ -30,16 +30,20 @@ pub(crate) fn find_in_value(text: &str, at: usize, quote: u8) -> usize {
     )
 }
 
-/// The first place from `at` on that holds no white space.
+/// The first place from `at` on that holds no white space; a document has no other controls.
 #[inline]
 pub(crate) fn skip_space(text: &str, at: usize) -> usize {
-    skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+    // Mostly there is none.
+    if text.as_bytes().get(at).is_none_or(|byte| *byte > b' ') {
+        return at;
+    }
+    search(text, at, above_blank, |byte| byte > b' ')
 }
 
 /// The first place from `at` on that holds no white space which is text as it stands.
 #[inline]
 pub(crate) fn skip_layout(text: &str, at: usize) -> usize {
-    skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b'\n'))
+    search(text, at, |word| above_blank(word) | equal(word, b'\r'), |byte| byte > b' ' || byte == b'\r')
 }
 
 /// A name as it is written.
@@ -52,18 +56,15 @@ pub(crate) struct Written<'d> {
 /// The `Name` that starts at a place.
 #[inline]
 pub(crate) fn name_at(text: &str, at: usize) -> Option<Written<'_>> {
-    let bytes = text.as_bytes();
-    let starts = bytes.get(at).is_some_and(|byte| classes(*byte) & NAME_START != 0);
-    let (mut end, mut seen) = (at, 0);
-    while let Some(byte) = bytes.get(end) {
+    let rest = text.as_bytes().get(at..)?;
+    let starts = rest.first().is_some_and(|byte| classes(*byte) & NAME_START != 0);
+    let mut seen = 0;
+    let length = rest.iter().position(|byte| {
         let found = classes(*byte);
-        if found & NAME == 0 {
-            seen |= found & NOT_ASCII;
-            break;
-        }
         seen |= found;
-        end += 1;
-    }
+        found & NAME == 0
+    });
+    let end = at + length.unwrap_or(rest.len());
     if seen & NOT_ASCII != 0 {
         let (name, _) = split_name(text.get(at..)?)?;
         return Some(Written {
@@ -78,15 +79,6 @@ pub(crate) fn name_at(text: &str, at: usize) -> Option<Written<'_>> {
         name: text.get(at..end)?,
         has_colon: seen & COLON != 0,
     })
-}
-
-#[inline]
-fn skip(text: &str, mut at: usize, is_passed: impl Fn(u8) -> bool) -> usize {
-    let bytes = text.as_bytes();
-    while bytes.get(at).is_some_and(|byte| is_passed(*byte)) {
-        at += 1;
-    }
-    at
 }
 
 /// Looks at eight bytes at once. `flags` marks those that are looked for by their highest bit; above the first one it may
@@ -115,6 +107,12 @@ const fn equal(word: u64, byte: u8) -> u64 {
 #[inline]
 const fn less(word: u64, byte: u8) -> u64 {
     word.wrapping_sub(LOWEST * byte as u64) & !word
+}
+
+/// Marks the bytes above the blank, and no others: what is added to seven bits of each carries into its own eighth.
+#[inline]
+const fn above_blank(word: u64) -> u64 {
+    (word & !HIGHEST).wrapping_add(LOWEST * (0x7f - b' ' as u64)) | word
 }
 
 /// One bit for each of eight bytes, the lowest and the highest.
