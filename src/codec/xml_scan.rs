@@ -43,7 +43,12 @@ pub(crate) fn skip_space(text: &str, at: usize) -> usize {
 /// The first place from `at` on that holds no white space which is text as it stands.
 #[inline]
 pub(crate) fn skip_layout(text: &str, at: usize) -> usize {
-    search(text, at, |word| above_blank(word) | equal(word, b'\r'), |byte| byte > b' ' || byte == b'\r')
+    search(
+        text,
+        at,
+        |word| above_blank(word) | equal(word, b'\r'),
+        |byte| byte > b' ' || byte == b'\r',
+    )
 }
 
 /// A name as it is written.
@@ -56,15 +61,19 @@ pub(crate) struct Written<'d> {
 /// The `Name` that starts at a place.
 #[inline]
 pub(crate) fn name_at(text: &str, at: usize) -> Option<Written<'_>> {
-    let rest = text.as_bytes().get(at..)?;
-    let starts = rest.first().is_some_and(|byte| classes(*byte) & NAME_START != 0);
-    let mut seen = 0;
-    let length = rest.iter().position(|byte| {
+    let bytes = text.as_bytes();
+    // Most names are letters alone.
+    let letters_end = search(text, at, no_letter, |byte| !byte.is_ascii_alphabetic());
+    let starts = bytes.get(at).is_some_and(|byte| classes(*byte) & NAME_START != 0);
+    let (mut end, mut seen) = (letters_end, 0);
+    while let Some(byte) = bytes.get(end) {
         let found = classes(*byte);
         seen |= found;
-        found & NAME == 0
-    });
-    let end = at + length.unwrap_or(rest.len());
+        if found & NAME == 0 {
+            break;
+        }
+        end += 1;
+    }
     if seen & NOT_ASCII != 0 {
         let (name, _) = split_name(text.get(at..)?)?;
         return Some(Written {
@@ -113,6 +122,18 @@ const fn less(word: u64, byte: u8) -> u64 {
 #[inline]
 const fn above_blank(word: u64) -> u64 {
     (word & !HIGHEST).wrapping_add(LOWEST * (0x7f - b' ' as u64)) | word
+}
+
+/// Marks the bytes that are no letters of ASCII, and no others.
+#[inline]
+const fn no_letter(word: u64) -> u64 {
+    // Letters differ from capitals in one bit; what is added carries into the eighth from `a` on, or behind `z`.
+    let small = (word | (LOWEST * 0x20)) & !HIGHEST;
+    let (from_a, behind_z) = (
+        small.wrapping_add(LOWEST * (0x80 - b'a' as u64)),
+        small.wrapping_add(LOWEST * (0x7f - b'z' as u64)),
+    );
+    !from_a | behind_z | word
 }
 
 /// One bit for each of eight bytes, the lowest and the highest.
@@ -169,7 +190,15 @@ mod tests {
         }
 
         #[test]
-        fn names_are_those_of_the_grammar(text in "[ab:1.<= é名×\u{B7}]{0,12}") {
+        fn eight_bytes_are_marked_as_one_is(bytes in any::<[u8; 8]>()) {
+            let marked = |word: u64| (word & HIGHEST).to_le_bytes().map(|byte| byte != 0);
+            let word = u64::from_le_bytes(bytes);
+            prop_assert_eq!(marked(above_blank(word)), bytes.map(|byte| byte > b' '));
+            prop_assert_eq!(marked(no_letter(word)), bytes.map(|byte| !byte.is_ascii_alphabetic()));
+        }
+
+        #[test]
+        fn names_are_those_of_the_grammar(text in "[abZ@\\[`{:1.<= é名×\u{B7}]{0,12}|[a-zA-Z]{0,20}[ab:1.<= é名×\u{B7}]{0,3}") {
             let expected = split_name(&text).map(|(name, _)| Written { name, has_colon: name.contains(':') });
             prop_assert_eq!(name_at(&text, 0), expected);
         }

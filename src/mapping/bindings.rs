@@ -106,7 +106,7 @@ impl<'a> Bindings<'a> {
     }
 
     /// The items of the list that a chain leads to, to be looked at where they stand. Nothing where that is to be seen by the value.
-    pub(super) fn items(&self, reference: &Reference) -> Option<Items<'a>> {
+    pub(super) fn items(&self, reference: &Reference) -> Option<Result<Items<'a>, Gap>> {
         match self.look_up(&reference.root)? {
             Bound::Document(document) => document.items(&reference.steps),
             Bound::Fresh(_) | Bound::Headers(_) | Bound::Value(_) => None,

@@ -88,10 +88,16 @@ impl Document<'_> {
     }
 
     /// The items of the list at the end of a chain. Nothing where the whole has to be looked into.
-    pub(super) fn items(&self, steps: &[Step]) -> Option<Items<'_>> {
-        match self.walk(steps)?.ok()?.kind() {
-            Kind::List(items) => Some(items),
-            _ => None,
+    ///
+    /// # Errors
+    /// [`Gap::Absent`] where an object lacks the member.
+    pub(super) fn items(&self, steps: &[Step]) -> Option<Result<Items<'_>, Gap>> {
+        match self.walk(steps)? {
+            Err(gap) => Some(Err(gap)),
+            Ok(node) => match node.kind() {
+                Kind::List(items) => Some(Ok(items)),
+                _ => None,
+            },
         }
     }
 

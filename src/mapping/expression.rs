@@ -224,7 +224,7 @@ impl Expression {
     }
 
     /// The items of the list that it is the chain to, to be looked at where they stand; nothing where [`Expression::find`] has to be asked.
-    pub(super) fn items<'a>(&self, bindings: &Bindings<'a>) -> Option<Items<'a>> {
+    pub(super) fn items<'a>(&self, bindings: &Bindings<'a>) -> Option<Result<Items<'a>, Gap>> {
         match self {
             Self::Reference(reference) => bindings.items(reference),
             Self::Cel(_) => None,

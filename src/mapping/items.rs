@@ -132,9 +132,14 @@ impl Items {
 
     /// Id and message of every entry of a list.
     fn each(&self, list: &Placeholder, bindings: &Bindings<'_>, visit: impl FnMut(&str, &dyn Fn() -> Option<String>)) -> Result<(), ()> {
-        if let Some(items) = list.expression.items(bindings) {
-            let items: Vec<Document<'_>> = items.map(Document::from).collect();
-            return self.each_of(&items, bindings, visit);
+        match list.expression.items(bindings) {
+            Some(Ok(items)) => {
+                let items: Vec<Document<'_>> = items.map(Document::from).collect();
+                return self.each_of(&items, bindings, visit);
+            }
+            Some(Err(_)) if list.optional => return Ok(()),
+            Some(Err(_)) => return Err(()),
+            None => {}
         }
         let Some(list) = list.evaluate(bindings).map_err(drop)? else {
             return Ok(());
