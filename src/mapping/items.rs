@@ -178,9 +178,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
+    use crate::codec::Limits;
+    use crate::codec::xml::read_flat;
     use crate::config::compile::compile;
     use crate::config::environment::Environment;
     use crate::config::shipped;
+    use crate::mapping::reply::ReplyBody;
     use crate::mapping::request::{CallValues, Fresh};
     use crate::model::call::UpstreamReply;
     use crate::route::Route;
@@ -213,6 +216,8 @@ mod tests {
             let results = format!("{}{}{broken}", entries("failure", &failed), entries("success", &done));
             let body = format!("<mgmtResponse><operationResult>{results}</operationResult></mgmtResponse>");
             let reply = UpstreamReply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.into() };
+            let ReplyBody::Xml(shape) = &route.reply.body else { unreachable!() };
+            prop_assert!(read_flat(&reply.body, shape, &Limits::REPLY).is_some());
             // A comment leaves it to the careful reader, which makes it a value.
             let commented = UpstreamReply { body: [&reply.body[..], b"<!---->"].concat().into(), ..reply.clone() };
             let calls: Vec<(CallValues, String)> = (0..8_i64).map(|id| {
