@@ -1,8 +1,9 @@
-//! A JSON document for those who look a few values up: one list of its values, texts and names where they stand in its bytes.
+//! A document for those who look a few values up: one list of its values, texts and names where they stand in its bytes.
 //!
 //! **Shape**: `{"data":{"id":"ebf8…"}}` -> `[object, data: object, id: "ebf8…"]`, each with the place behind all that is in it.
 //!
-//! **Invariants**: it holds what [`super::json::decode`] gives for the same bytes; a document that is refused there is not read here.
+//! **Invariants**: it holds what [`super::json::decode`] and [`super::xml::decode`] give for the same bytes; a document that is refused there is
+//! not read here.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -43,11 +44,7 @@ enum Held<'t> {
 impl<'t> Flat<'t> {
     /// Nothing where the document is refused, or a name in it is spelled with escapes.
     pub(super) fn read(text: &'t str, limits: &Limits) -> Option<Self> {
-        let build = Flattening {
-            parts: Vec::with_capacity(USUAL_VALUES),
-            name: "",
-        };
-        read_into(build, text, limits).map(|((), built)| Self { parts: built.parts })
+        read_into(Flattening::new(), text, limits).map(|((), built)| built.into())
     }
 
     /// The whole of it.
@@ -150,15 +147,21 @@ impl<'a> Iterator for Items<'a> {
 
 impl ExactSizeIterator for Items<'_> {}
 
+impl<'t> From<Flattening<'t>> for Flat<'t> {
+    fn from(built: Flattening<'t>) -> Self {
+        Self { parts: built.parts }
+    }
+}
+
 /// A document that is being read.
-struct Flattening<'t> {
+pub(super) struct Flattening<'t> {
     parts: Vec<Part<'t>>,
     /// Of the value that comes next.
     name: &'t str,
 }
 
 /// A container that is being read: where it stands, and how much is in it.
-struct Open<'t> {
+pub(super) struct Open<'t> {
     at: usize,
     count: usize,
     /// Those of an object where there are many.
@@ -166,6 +169,21 @@ struct Open<'t> {
 }
 
 impl<'t> Flattening<'t> {
+    pub(super) fn new() -> Self {
+        Self {
+            parts: Vec::with_capacity(USUAL_VALUES),
+            name: "",
+        }
+    }
+
+    /// Is there a member of this name already?
+    pub(super) fn has(&self, members: &Open<'t>, name: &str) -> bool {
+        match &members.names {
+            Some(names) => names.contains(name),
+            None => self.names(members).any(|known| known == name),
+        }
+    }
+
     fn push(&mut self, held: Held<'t>) {
         let name = std::mem::take(&mut self.name);
         let end = self.parts.len() + 1;
@@ -265,4 +283,4 @@ impl<'t> Build<'t> for Flattening<'t> {
 const FEW: usize = 8;
 
 /// What an answer to an action holds, so that one allocation is enough.
-const USUAL_VALUES: usize = 12;
+const USUAL_VALUES: usize = 20;

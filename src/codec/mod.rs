@@ -24,6 +24,7 @@ mod json_read;
 mod number;
 mod shape_schema;
 mod xml_chars;
+mod xml_flat;
 mod xml_frame;
 mod xml_read;
 #[cfg(test)]

@@ -187,7 +187,7 @@ impl Members {
     }
 
     fn named<'s>(&'s self, names: &'s Names, local: &str) -> impl Iterator<Item = &'s Property> {
-        names.find(local).iter().filter_map(|(_, place)| self.properties.get(*place))
+        names.find(local).filter_map(|place| self.properties.get(place))
     }
 
     /// The member of exactly this name.
@@ -215,16 +215,15 @@ impl Names {
 
     /// What a name stands for, in the order in which it was said.
     #[inline]
-    fn find(&self, name: &str) -> &[(String, usize)] {
-        let names = self.0.as_slice();
-        let first = if names.len() <= FEW {
-            names.iter().position(|(known, _)| known == name).unwrap_or(names.len())
-        } else {
-            names.partition_point(|(known, _)| known.as_str() < name)
-        };
-        let rest = names.get(first..).unwrap_or_default();
-        let count = rest.iter().take_while(|(known, _)| known == name).count();
-        rest.get(..count).unwrap_or_default()
+    fn find(&self, name: &str) -> impl Iterator<Item = usize> {
+        let mut names = self.0.as_slice();
+        if names.len() > FEW {
+            let first = names.partition_point(|(known, _)| known.as_str() < name);
+            let rest = names.get(first..).unwrap_or_default();
+            let count = rest.iter().take_while(|(known, _)| known == name).count();
+            names = rest.get(..count).unwrap_or_default();
+        }
+        names.iter().filter(move |(known, _)| known == name).map(|(_, place)| *place)
     }
 }
 

@@ -10,9 +10,10 @@
 
 use serde_json::Value;
 
+use crate::codec::flat::Flat;
 use crate::codec::shape::Shape;
 use crate::codec::tree::Tree;
-use crate::codec::{DecodeError, EncodeError, Limits, xml_read, xml_write};
+use crate::codec::{DecodeError, EncodeError, Limits, xml_flat, xml_read, xml_write};
 
 /// Reads one document as `{ "<root>": content }`, its form taken from the shape.
 ///
@@ -43,6 +44,14 @@ use crate::codec::{DecodeError, EncodeError, Limits, xml_read, xml_write};
 /// [`DecodeFault`](crate::codec::DecodeFault) names the classes; the error has the place and the path, and no value.
 pub fn decode(bytes: &[u8], shape: &Shape, limits: &Limits) -> Result<Value, DecodeError> {
     xml_read::decode(bytes, shape, limits)
+}
+
+/// Reads one everyday document into what can be looked at, texts and names where they stand.
+///
+/// Nothing where [`decode`] has to be asked: it refuses the document, or the document is not an everyday one.
+#[must_use]
+pub fn read_flat<'t>(bytes: &'t [u8], shape: &'t Shape, limits: &Limits) -> Option<Flat<'t>> {
+    xml_flat::read(bytes, shape, limits)
 }
 
 /// Writes a document in the order of the tree: `@name` is an attribute, `$` text, a list one element for each item, `null`

@@ -26,14 +26,19 @@ pub(crate) fn is_char(c: char) -> bool {
 pub(crate) fn find_forbidden(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (blocks, rest) = bytes.as_chunks::<32>();
+    let may_hold = |block: &[u8; 32]| block.iter().fold(false, |found, byte| found | may_be_forbidden(*byte));
     let mut start = 0;
     for block in blocks {
-        if block.iter().fold(false, |found, byte| found | may_be_forbidden(*byte))
+        if may_hold(block)
             && let Some(at) = (start..start + block.len()).find(|at| is_forbidden(bytes, *at))
         {
             return Some(at);
         }
         start += block.len();
+    }
+    // The rest as a part of a block that has been looked at in part.
+    if bytes.last_chunk().is_some_and(|block| !may_hold(block)) {
+        return None;
     }
     (start..start + rest.len()).find(|at| is_forbidden(bytes, *at))
 }

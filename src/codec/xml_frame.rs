@@ -425,7 +425,8 @@ impl Text<'_> {
 /// The white space between the elements of a document of usual size.
 const USUAL_LAYOUT: usize = 128;
 
-fn convert(text: &str, scalar: Scalar, decimals: Decimals, offset: usize) -> Result<Value, Flaw> {
+/// The value of a text of this form.
+pub(crate) fn convert(text: &str, scalar: Scalar, decimals: Decimals, offset: usize) -> Result<Value, Flaw> {
     let trimmed = || text.trim_matches(SPACE);
     let number = match scalar {
         Scalar::String => return Ok(Value::String(text.to_owned())),

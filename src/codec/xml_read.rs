@@ -17,8 +17,7 @@ use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, pointer};
 
 /// Reads one document; [`crate::codec::xml::decode`] says how.
 pub(crate) fn decode(bytes: &[u8], shape: &Shape, limits: &Limits) -> Result<Value, DecodeError> {
-    // A byte order mark belongs to the encoding, not to the document.
-    let document = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let document = document(bytes);
     let text = read_text(document).map_err(|flaw| flaw.locate(document))?;
     let mut decoder = Decoder {
         text,
@@ -44,12 +43,17 @@ pub(crate) fn decode(bytes: &[u8], shape: &Shape, limits: &Limits) -> Result<Val
     }
 }
 
+/// The document without a byte order mark: that belongs to the encoding.
+pub(crate) fn document(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What vendors nest; deeper documents are as good.
 const USUAL_DEPTH: usize = 8;
 
-fn read_text(bytes: &[u8]) -> Result<&str, Flaw> {
+pub(crate) fn read_text(bytes: &[u8]) -> Result<&str, Flaw> {
     let text = std::str::from_utf8(bytes).map_err(|error| Flaw::new(DecodeFault::Encoding, "expected utf-8", error.valid_up_to()))?;
     match find_forbidden(text) {
         // UTF-16 without a mark is valid UTF-8 as long as it is ASCII.

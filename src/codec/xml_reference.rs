@@ -1,5 +1,5 @@
 //! The second opinion on the reading of XML: the reader over a library's tokeniser that taskgate had before its own, and what
-//! the two are compared on.
+//! the two, and the reader of everyday documents, are compared on.
 //!
 //! **Shape.** `xml_reference_frame`, `_scope` and `_tag` belong to it. It shares the alphabet (`xml_chars`), the numbers and the
 //! shapes with `xml_read`, and nothing else.
@@ -354,7 +354,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::codec::xml_read;
+    use crate::codec::{xml_flat, xml_read};
 
     /// Reads a document both ways under every shape.
     #[track_caller]
@@ -367,6 +367,9 @@ mod tests {
         static SHAPES: LazyLock<[Shape; 3]> = LazyLock::new(shapes);
         for shape in &*SHAPES {
             let own = xml_read::decode(document, shape, limits);
+            if let Some(flat) = xml_flat::read(document, shape, limits) {
+                assert_eq!(Ok(flat.root().to_value()), own, "{}", String::from_utf8_lossy(document));
+            }
             let reference = decode(document, shape, limits);
             let (Err(error), Err(expected)) = (&own, &reference) else {
                 assert_eq!(own, reference, "{}", String::from_utf8_lossy(document));

@@ -30,16 +30,25 @@ pub(crate) fn find_in_value(text: &str, at: usize, quote: u8) -> usize {
     )
 }
 
-/// The first place from `at` on that holds no white space.
+/// The first place from `at` on that holds no white space; a document has no other controls.
 #[inline]
 pub(crate) fn skip_space(text: &str, at: usize) -> usize {
-    skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+    // Mostly there is none.
+    if text.as_bytes().get(at).is_none_or(|byte| *byte > b' ') {
+        return at;
+    }
+    search(text, at, above_blank, |byte| byte > b' ')
 }
 
 /// The first place from `at` on that holds no white space which is text as it stands.
 #[inline]
 pub(crate) fn skip_layout(text: &str, at: usize) -> usize {
-    skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b'\n'))
+    search(
+        text,
+        at,
+        |word| above_blank(word) | equal(word, b'\r'),
+        |byte| byte > b' ' || byte == b'\r',
+    )
 }
 
 /// A name as it is written.
@@ -53,15 +62,16 @@ pub(crate) struct Written<'d> {
 #[inline]
 pub(crate) fn name_at(text: &str, at: usize) -> Option<Written<'_>> {
     let bytes = text.as_bytes();
+    // Most names are letters alone.
+    let letters_end = search(text, at, no_letter, |byte| !byte.is_ascii_alphabetic());
     let starts = bytes.get(at).is_some_and(|byte| classes(*byte) & NAME_START != 0);
-    let (mut end, mut seen) = (at, 0);
+    let (mut end, mut seen) = (letters_end, 0);
     while let Some(byte) = bytes.get(end) {
         let found = classes(*byte);
+        seen |= found;
         if found & NAME == 0 {
-            seen |= found & NOT_ASCII;
             break;
         }
-        seen |= found;
         end += 1;
     }
     if seen & NOT_ASCII != 0 {
@@ -78,15 +88,6 @@ pub(crate) fn name_at(text: &str, at: usize) -> Option<Written<'_>> {
         name: text.get(at..end)?,
         has_colon: seen & COLON != 0,
     })
-}
-
-#[inline]
-fn skip(text: &str, mut at: usize, is_passed: impl Fn(u8) -> bool) -> usize {
-    let bytes = text.as_bytes();
-    while bytes.get(at).is_some_and(|byte| is_passed(*byte)) {
-        at += 1;
-    }
-    at
 }
 
 /// Looks at eight bytes at once. `flags` marks those that are looked for by their highest bit; above the first one it may
@@ -115,6 +116,24 @@ const fn equal(word: u64, byte: u8) -> u64 {
 #[inline]
 const fn less(word: u64, byte: u8) -> u64 {
     word.wrapping_sub(LOWEST * byte as u64) & !word
+}
+
+/// Marks the bytes above the blank, and no others: what is added to seven bits of each carries into its own eighth.
+#[inline]
+const fn above_blank(word: u64) -> u64 {
+    (word & !HIGHEST).wrapping_add(LOWEST * (0x7f - b' ' as u64)) | word
+}
+
+/// Marks the bytes that are no letters of ASCII, and no others.
+#[inline]
+const fn no_letter(word: u64) -> u64 {
+    // Letters differ from capitals in one bit; what is added carries into the eighth from `a` on, or behind `z`.
+    let small = (word | (LOWEST * 0x20)) & !HIGHEST;
+    let (from_a, behind_z) = (
+        small.wrapping_add(LOWEST * (0x80 - b'a' as u64)),
+        small.wrapping_add(LOWEST * (0x7f - b'z' as u64)),
+    );
+    !from_a | behind_z | word
 }
 
 /// One bit for each of eight bytes, the lowest and the highest.
@@ -171,7 +190,15 @@ mod tests {
         }
 
         #[test]
-        fn names_are_those_of_the_grammar(text in "[ab:1.<= é名×\u{B7}]{0,12}") {
+        fn eight_bytes_are_marked_as_one_is(bytes in any::<[u8; 8]>()) {
+            let marked = |word: u64| (word & HIGHEST).to_le_bytes().map(|byte| byte != 0);
+            let word = u64::from_le_bytes(bytes);
+            prop_assert_eq!(marked(above_blank(word)), bytes.map(|byte| byte > b' '));
+            prop_assert_eq!(marked(no_letter(word)), bytes.map(|byte| !byte.is_ascii_alphabetic()));
+        }
+
+        #[test]
+        fn names_are_those_of_the_grammar(text in "[abZ@\\[`{:1.<= é名×\u{B7}]{0,12}|[a-zA-Z]{0,20}[ab:1.<= é名×\u{B7}]{0,3}") {
             let expected = split_name(&text).map(|(name, _)| Written { name, has_colon: name.contains(':') });
             prop_assert_eq!(name_at(&text, 0), expected);
         }

@@ -4,7 +4,6 @@
 //! checked, and what is markup in a text is spelled as a reference. Recursion is as deep as a template and a decoded value are.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::slice;
 
 use serde_json::{Value, map};
@@ -15,6 +14,7 @@ use crate::codec::xml_chars::{SPELLED_IN_TEXT, SPELLED_IN_VALUE, classes, find_f
 use crate::codec::xml_scan::name_at;
 use crate::codec::xml_scope::{Namespace, Scope};
 use crate::codec::{EncodeError, EncodeFault};
+use crate::json_text;
 
 /// Writes one document; [`crate::codec::xml::encode`] says how.
 pub(crate) fn encode(tree: &Tree<'_>) -> Result<Vec<u8>, EncodeError> {
@@ -271,10 +271,11 @@ impl<'t> Encoder<'t> {
 
     /// Checks that a name is one and that its prefix is declared.
     fn check_name<'n>(&self, name: &'n str) -> Result<(Option<&'n str>, &'n str), EncodeFault> {
-        let (prefix, local) = split_prefix(name).ok_or(EncodeFault::Name)?;
-        if name_at(name, 0).is_none_or(|found| found.name.len() != name.len()) {
-            return Err(EncodeFault::Name);
+        let written = name_at(name, 0).filter(|found| found.name.len() == name.len());
+        if !written.ok_or(EncodeFault::Name)?.has_colon {
+            return Ok((None, name));
         }
+        let (prefix, local) = split_prefix(name).ok_or(EncodeFault::Name)?;
         if prefix.is_some() && self.scope.resolve(prefix).is_none() {
             return Err(EncodeFault::Namespace);
         }
@@ -283,10 +284,9 @@ impl<'t> Encoder<'t> {
 
     /// Writes the text of a string, number or boolean.
     fn text(&mut self, node: Node<'t>) -> Result<(), EncodeFault> {
-        if let Some(Value::Number(number)) = node.value() {
-            write!(self.document, "{number}").expect("a string takes any number of bytes");
-        } else {
-            self.spell(&node.text()?, SPELLED_IN_TEXT);
+        match node.value() {
+            Some(number @ Value::Number(_)) => json_text::value(&mut self.document, number),
+            _ => self.spell(&node.text()?, SPELLED_IN_TEXT),
         }
         Ok(())
     }

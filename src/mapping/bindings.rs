@@ -14,6 +14,7 @@ use super::headers::Headers;
 use super::plan::Gap;
 use super::request::{CallValues, Fresh};
 use super::values::ReplyValues;
+use crate::codec::flat::Items;
 
 /// The values that an expression may refer to, by name.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +28,7 @@ pub struct Bindings<'a> {
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bound<'a> {
-    /// The body of a reply, of which most is never asked for.
+    /// The body of a reply, or an item in it, of which most is never asked for.
     Document(&'a Document<'a>),
     /// What is fresh for each call.
     Fresh(&'a Fresh),
@@ -82,9 +83,9 @@ impl<'a> Bindings<'a> {
     }
 
     /// Gives the last name another value.
-    pub(super) fn set_item(&mut self, item: &'a Value) {
+    pub(super) fn set_item(&mut self, item: impl Into<Bound<'a>>) {
         if let Some((_, bound)) = self.names.last_mut() {
-            *bound = Bound::Value(item);
+            *bound = item.into();
         }
     }
 
@@ -101,6 +102,14 @@ impl<'a> Bindings<'a> {
         match (self.look_up(&reference.root)?, reference.steps.as_slice()) {
             (Bound::Headers(headers), [Step::Member(name)]) => Some(headers.get(name)),
             _ => None,
+        }
+    }
+
+    /// The items of the list that a chain leads to, to be looked at where they stand. Nothing where that is to be seen by the value.
+    pub(super) fn items(&self, reference: &Reference) -> Option<Result<Items<'a>, Gap>> {
+        match self.look_up(&reference.root)? {
+            Bound::Document(document) => document.items(&reference.steps),
+            Bound::Fresh(_) | Bound::Headers(_) | Bound::Value(_) => None,
         }
     }
 
@@ -139,6 +148,18 @@ impl<'a> Bindings<'a> {
             },
             (bound, steps) => Ok((Cow::Borrowed(bound.value()), steps)),
         }
+    }
+}
+
+impl<'a> From<&'a Value> for Bound<'a> {
+    fn from(value: &'a Value) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl<'a> From<&'a Document<'a>> for Bound<'a> {
+    fn from(document: &'a Document<'a>) -> Self {
+        Self::Document(document)
     }
 }
 

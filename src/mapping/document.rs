@@ -10,21 +10,31 @@ use serde_json::Value;
 
 use super::expression::Step;
 use super::plan::Gap;
-use crate::codec::flat::{Flat, FlatNode};
+use crate::codec::flat::{Flat, FlatNode, Items};
 use crate::codec::node::{Kind, Node as _};
 use crate::schema::Schema;
 
-/// An object or a list.
+/// An object or a list, or an item of one.
 #[derive(Debug)]
 pub(super) struct Document<'r> {
-    flat: Option<Flat<'r>>,
+    bytes: Bytes<'r>,
     whole: OnceLock<Value>,
+}
+
+/// Where it stands as it was read.
+#[derive(Debug)]
+enum Bytes<'r> {
+    Flat(Flat<'r>),
+    /// In another one.
+    Node(FlatNode<'r>),
+    /// It is the value alone.
+    None,
 }
 
 impl From<Value> for Document<'_> {
     fn from(value: Value) -> Self {
         Self {
-            flat: None,
+            bytes: Bytes::None,
             whole: value.into(),
         }
     }
@@ -33,7 +43,16 @@ impl From<Value> for Document<'_> {
 impl<'r> From<Flat<'r>> for Document<'r> {
     fn from(flat: Flat<'r>) -> Self {
         Self {
-            flat: Some(flat),
+            bytes: Bytes::Flat(flat),
+            whole: OnceLock::new(),
+        }
+    }
+}
+
+impl<'r> From<FlatNode<'r>> for Document<'r> {
+    fn from(node: FlatNode<'r>) -> Self {
+        Self {
+            bytes: Bytes::Node(node),
             whole: OnceLock::new(),
         }
     }
@@ -42,15 +61,14 @@ impl<'r> From<Flat<'r>> for Document<'r> {
 impl Document<'_> {
     /// All of it.
     pub(super) fn whole(&self) -> &Value {
-        self.whole
-            .get_or_init(|| self.flat.as_ref().map_or(Value::Null, |flat| flat.root().to_value()))
+        self.whole.get_or_init(|| self.root().map_or(Value::Null, FlatNode::to_value))
     }
 
     /// The same for longer than the reply.
     pub(super) fn into_owned(self) -> Document<'static> {
         self.whole();
         Document {
-            flat: None,
+            bytes: Bytes::None,
             whole: self.whole,
         }
     }
@@ -65,6 +83,20 @@ impl Document<'_> {
             Ok(node) => match node.kind() {
                 Kind::List(_) | Kind::Object(_) => None,
                 Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => Some(Ok(node.to_value())),
+            },
+        }
+    }
+
+    /// The items of the list at the end of a chain. Nothing where the whole has to be looked into.
+    ///
+    /// # Errors
+    /// [`Gap::Absent`] where an object lacks the member.
+    pub(super) fn items(&self, steps: &[Step]) -> Option<Result<Items<'_>, Gap>> {
+        match self.walk(steps)? {
+            Err(gap) => Some(Err(gap)),
+            Ok(node) => match node.kind() {
+                Kind::List(items) => Some(Ok(items)),
+                _ => None,
             },
         }
     }
@@ -94,25 +126,33 @@ impl Document<'_> {
         }
     }
 
-    /// What stands at the end of a chain of members. Nothing for what is no member of an object.
+    /// What stands at the end of a chain. Nothing for what is no member of an object and no item of a list.
     fn walk(&self, steps: &[Step]) -> Option<Result<FlatNode<'_>, Gap>> {
         let mut node = self.unmade()?;
         for step in steps {
-            let (Step::Member(wanted), Kind::Object(mut members)) = (step, node.kind()) else {
-                return None;
+            node = match (step, node.kind()) {
+                (Step::Member(wanted), Kind::Object(mut members)) => match members.find(|(name, _)| name == wanted) {
+                    Some((_, member)) => member,
+                    None => return Some(Err(Gap::Absent)),
+                },
+                (Step::Index(index), Kind::List(mut items)) => items.nth(*index)?,
+                _ => return None,
             };
-            match members.find(|(name, _)| name == wanted) {
-                Some((_, member)) => node = member,
-                None => return Some(Err(Gap::Absent)),
-            }
         }
         Some(Ok(node))
     }
 
     /// While nobody has needed the value.
     fn unmade(&self) -> Option<FlatNode<'_>> {
-        let flat = self.flat.as_ref().filter(|_| self.whole.get().is_none())?;
-        Some(flat.root())
+        if self.whole.get().is_some() { None } else { self.root() }
+    }
+
+    fn root(&self) -> Option<FlatNode<'_>> {
+        match &self.bytes {
+            Bytes::Flat(flat) => Some(flat.root()),
+            Bytes::Node(node) => Some(*node),
+            Bytes::None => None,
+        }
     }
 }
 

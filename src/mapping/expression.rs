@@ -23,6 +23,7 @@ use serde_json::Value;
 pub use super::bindings::Bindings;
 use super::nesting;
 use super::plan::{Gap, Plan};
+use crate::codec::flat::Items;
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +219,14 @@ impl Expression {
     pub(super) fn header<'a>(&self, bindings: &Bindings<'a>) -> Option<Option<&'a str>> {
         match self {
             Self::Reference(reference) => bindings.header(reference),
+            Self::Cel(_) => None,
+        }
+    }
+
+    /// The items of the list that it is the chain to, to be looked at where they stand; nothing where [`Expression::find`] has to be asked.
+    pub(super) fn items<'a>(&self, bindings: &Bindings<'a>) -> Option<Result<Items<'a>, Gap>> {
+        match self {
+            Self::Reference(reference) => bindings.items(reference),
             Self::Cel(_) => None,
         }
     }

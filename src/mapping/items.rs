@@ -10,6 +10,8 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::bindings::Bound;
+use super::document::Document;
 use super::expression::Bindings;
 use super::fault::clean;
 use super::reply::{MAX_TEXT_CHARS, Told};
@@ -129,17 +131,33 @@ impl Items {
     }
 
     /// Id and message of every entry of a list.
-    fn each(
-        &self,
-        list: &Placeholder,
-        bindings: &Bindings<'_>,
-        mut visit: impl FnMut(&str, &dyn Fn() -> Option<String>),
-    ) -> Result<(), ()> {
+    fn each(&self, list: &Placeholder, bindings: &Bindings<'_>, visit: impl FnMut(&str, &dyn Fn() -> Option<String>)) -> Result<(), ()> {
+        match list.expression.items(bindings) {
+            Some(Ok(items)) => {
+                let items: Vec<Document<'_>> = items.map(Document::from).collect();
+                return self.each_of(&items, bindings, visit);
+            }
+            Some(Err(_)) if list.optional => return Ok(()),
+            Some(Err(_)) => return Err(()),
+            None => {}
+        }
         let Some(list) = list.evaluate(bindings).map_err(drop)? else {
             return Ok(());
         };
+        self.each_of(list.as_array().ok_or(())?, bindings, visit)
+    }
+
+    fn each_of<'i, T>(
+        &self,
+        items: &'i [T],
+        bindings: &Bindings<'i>,
+        mut visit: impl FnMut(&str, &dyn Fn() -> Option<String>),
+    ) -> Result<(), ()>
+    where
+        &'i T: Into<Bound<'i>>,
+    {
         let mut bindings = bindings.over_items("item");
-        for item in list.as_array().ok_or(())? {
+        for item in items {
             bindings.set_item(item);
             let id = self.id.text(&bindings).map_err(drop)?.ok_or(())?;
             let message = || {
@@ -160,9 +178,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
+    use crate::codec::Limits;
+    use crate::codec::xml::read_flat;
     use crate::config::compile::compile;
     use crate::config::environment::Environment;
     use crate::config::shipped;
+    use crate::mapping::reply::ReplyBody;
     use crate::mapping::request::{CallValues, Fresh};
     use crate::model::call::UpstreamReply;
     use crate::route::Route;
@@ -195,6 +216,10 @@ mod tests {
             let results = format!("{}{}{broken}", entries("failure", &failed), entries("success", &done));
             let body = format!("<mgmtResponse><operationResult>{results}</operationResult></mgmtResponse>");
             let reply = UpstreamReply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.into() };
+            let ReplyBody::Xml(shape) = &route.reply.body else { unreachable!() };
+            prop_assert!(read_flat(&reply.body, shape, &Limits::REPLY).is_some());
+            // A comment leaves it to the careful reader, which makes it a value.
+            let commented = UpstreamReply { body: [&reply.body[..], b"<!---->"].concat().into(), ..reply.clone() };
             let calls: Vec<(CallValues, String)> = (0..8_i64).map(|id| {
                 let values = CallValues { id: id.into(), body: Map::new(), call: Fresh::nothing(), settings: Arc::new(Value::Null) };
                 (values, id.to_string())
@@ -204,6 +229,8 @@ mod tests {
             for (reading, (values, id)) in together.iter().zip(&calls) {
                 let alone = route.reply.normalize(values, id, &reply);
                 prop_assert_eq!((&reading.result, reading.drift, &reading.job), (&alone.result, alone.drift, &alone.job));
+                let carefully = route.reply.normalize(values, id, &commented);
+                prop_assert_eq!((&alone.result, alone.drift, &alone.job), (&carefully.result, carefully.drift, &carefully.job));
                 let id: i64 = id.parse().unwrap();
                 let times = |list: &[i64]| list.iter().filter(|listed| **listed == id).count();
                 if status == 200 && broken.is_empty() {

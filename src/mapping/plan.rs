@@ -13,6 +13,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, operator
 use serde_json::Value;
 
 use super::expression::{Bindings, Reference, Step, as_reference};
+use crate::json_text;
 
 /// An expression that can be evaluated without CEL, for most values.
 #[derive(Clone, Debug, PartialEq)]
@@ -369,7 +370,11 @@ impl Function {
                 (Self::LowerAscii, Value::String(text)) => text.to_ascii_lowercase().into(),
                 (Self::UpperAscii, Value::String(text)) => text.to_ascii_uppercase().into(),
                 (Self::String, Value::Bool(flag)) => flag.to_string().into(),
-                (Self::String, Value::Number(number)) if !number.is_f64() => number.to_string().into(),
+                (Self::String, number @ Value::Number(found)) if !found.is_f64() => {
+                    let mut text = String::new();
+                    json_text::value(&mut text, number);
+                    text.into()
+                }
                 (Self::Size, Value::String(text)) => text.chars().count().into(),
                 (Self::Size, Value::Array(items)) => items.len().into(),
                 (Self::Size, Value::Object(members)) => members.len().into(),

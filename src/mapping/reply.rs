@@ -146,16 +146,16 @@ impl ReplyRules {
     }
 
     /// The body as far as it can be read, for those who look a few values up.
-    pub(super) fn decode<'r>(&self, reply: &'r UpstreamReply) -> Decoded<'r> {
+    pub(super) fn decode<'r>(&'r self, reply: &'r UpstreamReply) -> Decoded<'r> {
         self.decode_up_to(MAX_FLAT_BYTES, reply)
     }
 
     /// The same for those who need all of it.
-    pub(super) fn decode_whole<'r>(&self, reply: &'r UpstreamReply) -> Decoded<'r> {
+    pub(super) fn decode_whole<'r>(&'r self, reply: &'r UpstreamReply) -> Decoded<'r> {
         self.decode_up_to(0, reply)
     }
 
-    fn decode_up_to<'r>(&self, most_flat_bytes: usize, reply: &'r UpstreamReply) -> Decoded<'r> {
+    fn decode_up_to<'r>(&'r self, most_flat_bytes: usize, reply: &'r UpstreamReply) -> Decoded<'r> {
         let body = reply.body.as_ref();
         if body.iter().all(u8::is_ascii_whitespace) {
             return Decoded::Empty;
@@ -166,14 +166,17 @@ impl ReplyRules {
         if header(reply, CONTENT_TYPE).is_some_and(is_page) {
             return Decoded::Unreadable("the body is an HTML page".to_owned());
         }
-        if body.len() <= most_flat_bytes
-            && !matches!(self.body, ReplyBody::Xml(_))
-            && let Some(flat) = json::read_flat(body, &Limits::REPLY)
-        {
-            return match flat.root().kind() {
-                Kind::List(_) | Kind::Object(_) => Decoded::Document(flat.into()),
-                _ => Decoded::Scalar(flat.root().to_value()),
+        if body.len() <= most_flat_bytes {
+            let flat = match &self.body {
+                ReplyBody::Empty | ReplyBody::Json => json::read_flat(body, &Limits::REPLY),
+                ReplyBody::Xml(shape) => xml::read_flat(body, shape, &Limits::REPLY),
             };
+            if let Some(flat) = flat {
+                return match flat.root().kind() {
+                    Kind::List(_) | Kind::Object(_) => Decoded::Document(flat.into()),
+                    _ => Decoded::Scalar(flat.root().to_value()),
+                };
+            }
         }
         let read = match &self.body {
             ReplyBody::Empty | ReplyBody::Json => json::decode(body, &Limits::REPLY),

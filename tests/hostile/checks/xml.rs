@@ -12,8 +12,12 @@ use super::shipped;
 /// `data` is a document.
 pub(super) fn check(data: &[u8]) {
     for shape in shapes() {
-        if let Err(error) = xml::decode(data, shape, &Limits::REPLY) {
+        let read = xml::decode(data, shape, &Limits::REPLY);
+        if let Err(error) = &read {
             assert!(error.line() >= 1 && error.column() >= 1, "{error}");
+        }
+        if let Some(flat) = xml::read_flat(data, shape, &Limits::REPLY) {
+            assert_eq!(Ok(flat.root().to_value()), read, "{}", String::from_utf8_lossy(data));
         }
     }
     let Ok(value) = xml::decode(data, &Shape::ANY, &Limits::REPLY) else {
