@@ -312,8 +312,10 @@ fn uri(endpoint: &Endpoint, target: &str) -> Result<Uri, Unsendable> {
     if !target.starts_with('/') {
         return Err(Unsendable::Target("no leading slash".to_owned()));
     }
-    let target = [endpoint.prefix.as_str(), target].concat();
-    let path = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|error| Unsendable::Target(error.to_string()))?;
+    let mut whole = String::with_capacity(endpoint.prefix.len() + target.len());
+    whole.push_str(&endpoint.prefix);
+    whole.push_str(target);
+    let path = PathAndQuery::from_maybe_shared(Bytes::from(whole)).map_err(|error| Unsendable::Target(error.to_string()))?;
     Ok(Uri::from(path))
 }
 
