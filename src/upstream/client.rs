@@ -287,7 +287,7 @@ impl UpstreamClient {
             return Err(Broken::Unfit("the head of the vendor's answer is too large"));
         }
         // Two ways to say where the answer ends are a sign of something in between that sees another end (RFC 9112 section 6.3).
-        if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
+        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
             return Err(Broken::Unfit("the vendor's answer has both a length and a transfer coding"));
         }
         let announced = usize::try_from(response.body().size_hint().lower());
