@@ -5,7 +5,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODI
 use super::file::{Request, RequestBody};
 use super::names::Names;
 use super::template::{Position, TemplateCompiler};
-use crate::mapping::request::{BodyTemplate, QueryTemplate, RequestTemplate};
+use crate::mapping::request::{BodyTemplate, RequestTemplate};
+use crate::mapping::target::QueryTemplate;
 use crate::mapping::template::Template;
 
 /// Compiles a request; `None` where it has faults, which have been noted. The compiler's `used` is complete otherwise.
