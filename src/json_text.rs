@@ -25,16 +25,28 @@ pub fn option(out: &mut String, value: Option<&str>) {
 
 /// The inside of a text: of all that may be escaped only what must be.
 pub fn escaped(out: &mut String, text: &str) {
-    // Most texts have nothing to escape.
-    match special(text.as_bytes(), 0) {
-        None => out.push_str(text),
-        Some(first) => escape(out, text, first),
+    // Most texts have nothing to escape, and are not searched for where it would be.
+    if is_plain(text.as_bytes()) {
+        out.push_str(text);
+    } else {
+        escape(out, text);
+    }
+}
+
+/// Is no byte a quote, a backslash or a control character?
+fn is_plain(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    match (bytes.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        // The last word looks at some bytes again, so that none is left.
+        (Some(last), ..) => words.iter().fold(marks(*last), |found, word| found | marks(*word)) == 0,
+        (None, Some([a, b, c, d]), Some([e, f, g, h])) => marks([*a, *b, *c, *d, *e, *f, *g, *h]) == 0,
+        (None, ..) => !rest.iter().any(is_special),
     }
 }
 
 #[cold]
-fn escape(out: &mut String, text: &str, first: usize) {
-    let (mut rest, mut next) = (text, Some(first));
+fn escape(out: &mut String, text: &str) {
+    let (mut rest, mut next) = (text, special(text.as_bytes(), 0));
     while let Some((plain, after)) = next.and_then(|at| rest.split_at_checked(at)) {
         out.push_str(plain);
         let (found, after) = after.split_at(1);
@@ -58,29 +70,36 @@ fn escape(out: &mut String, text: &str, first: usize) {
 }
 
 /// The place of the next quote, backslash or control character.
-///
-/// Source: "Bit Twiddling Hacks" (Anderson), "Determine if a word has a byte less than n": a byte that is smaller borrows from its own
-/// highest bit, where that was not set; the lowest such byte is always told right.
 #[must_use]
 pub fn special(bytes: &[u8], from: usize) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const TOPS: u64 = ONES << 7;
     let mut at = from;
     // Eight bytes at once: the lowest top bit that is left stands in the first byte that is one of them.
     while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*eight);
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control) & TOPS;
+        let found = marks(*eight);
         if found != 0 {
             return Some(at + (found.trailing_zeros() / 8) as usize);
         }
         at += 8;
     }
     let rest = bytes.get(at..)?;
-    rest.iter()
-        .position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\'))
-        .map(|place| at + place)
+    rest.iter().position(is_special).map(|place| at + place)
+}
+
+/// The lowest bit that is set is the top bit of the first quote, backslash or control character; 0 where there is none.
+///
+/// Source: "Bit Twiddling Hacks" (Anderson), "Determine if a word has a byte less than n": a byte that is smaller borrows from its own
+/// highest bit, where that was not set; the lowest such byte is always told right.
+fn marks(eight: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    let word = u64::from_le_bytes(eight);
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control) & TOPS
+}
+
+fn is_special(byte: &u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\')
 }
 
 /// A value; nested no deeper than documents that are taken may be.
@@ -168,6 +187,7 @@ mod tests {
                             expected,
                             "{byte:#x} at {place} of {length} beside {neighbour:#x}"
                         );
+                        assert_eq!(is_plain(&bytes), expected.is_none());
                     }
                 }
             }

@@ -6,6 +6,7 @@ use super::file::{Request, RequestBody};
 use super::names::Names;
 use super::template::{Position, TemplateCompiler};
 use crate::mapping::request::{BodyTemplate, RequestTemplate};
+use crate::mapping::target::QueryTemplate;
 use crate::mapping::template::Template;
 
 /// Compiles a request; `None` where it has faults, which have been noted. The compiler's `used` is complete otherwise.
@@ -47,10 +48,10 @@ pub(super) fn request(compiler: &mut TemplateCompiler<'_>, request: &Request, na
     };
     Some(RequestTemplate {
         method: request.method.value.clone(),
-        path: target?,
+        path: target?.into(),
         query: query
             .into_iter()
-            .map(|(name, template)| Some((name, template?)))
+            .map(|(name, template)| Some(QueryTemplate::new(&name, template?)))
             .collect::<Option<_>>()?,
         headers: headers
             .into_iter()

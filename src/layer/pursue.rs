@@ -7,6 +7,7 @@
 //!   leaves the vendor's refusal as it was.
 //! - Waiting never makes an answer worse: what was accepted stays accepted when the time is up, whatever the looks came to.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,9 @@ struct Noted {
     drift: bool,
 }
 
+/// What comes after the action was sent.
+type Next<'a> = Pin<Box<dyn Future<Output = Result<Answer, GatewayError>> + Send + 'a>>;
+
 /// What a look said about the task, or why it said nothing.
 type Glimpse = Result<Sighting, GatewayError>;
 
@@ -155,19 +159,22 @@ where
                 return Ok(already(&sighting, settles));
             }
         }
-        let sent = match self.context.member.as_ref().and_then(|member| member.seat.as_ref()) {
-            None => self.send(CredentialUse::Normal).await,
-            Some(seat) => Box::pin(self.send_together(seat)).await,
-        };
-        match sent {
-            Ok(answer) if answer.success == Success::Accepted && self.until.is_some() => {
-                let job = self.job.clone();
-                Box::pin(self.follow(answer, job)).await
+        // What follows is boxed, and what was sent is gone by then, so that the others are small.
+        let next: Next<'_> = {
+            let sent = match self.context.member.as_ref().and_then(|member| member.seat.as_ref()) {
+                None => self.send(CredentialUse::Normal).await,
+                Some(seat) => Box::pin(self.send_together(seat)).await,
+            };
+            match sent {
+                Ok(answer) if answer.success == Success::Accepted && self.until.is_some() => {
+                    let job = self.job.clone();
+                    Box::pin(self.follow(answer, job))
+                }
+                Err(refusal) if plan.look_after.contains(&refusal.reason) => Box::pin(self.after(refusal)),
+                result => return result,
             }
-            Ok(answer) => Ok(answer),
-            Err(refusal) if plan.look_after.contains(&refusal.reason) => Box::pin(self.after(refusal)).await,
-            Err(error) => Err(error),
-        }
+        };
+        next.await
     }
 
     /// An answer of what is under way has a name by which it can be asked for, where it can be followed.

@@ -12,6 +12,7 @@ pub mod look;
 pub mod moment;
 pub mod reply;
 pub mod request;
+pub mod target;
 pub mod template;
 pub mod validate;
 

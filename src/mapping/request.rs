@@ -3,9 +3,8 @@
 //! **Shape**: route `POST /v1/${scope.project}/capture-task/stop`, `{ task_id: "${id}" }` with a valid call ->
 //! `UpstreamRequest { method, target: "/v1/09bb…/capture-task/stop?fw_instance_id=…", headers, body }`.
 //!
-//! **Invariants**: a path segment is percent-encoded as a whole and is never empty, `.` or `..`, so a value cannot add or
-//! remove a segment; the query is sorted by name (signatures of vendors are made over that order); nothing comes
-//! from the caller's headers.
+//! **Invariants**: the query is sorted by name (signatures of vendors are made over that order); nothing comes from the caller's
+//! headers. Where it goes is `target.rs`.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -17,8 +16,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::bindings::{Bindings, Bound};
-use super::template::{RenderError, Scalar, Template, to_text};
-use crate::codec::byte_set::ByteSet;
+use super::target::{PathTemplate, QueryTemplate, render_query};
+use super::template::{RenderError, Template, to_text};
 use crate::codec::tree::Tree;
 use crate::codec::{EncodeError, EncodeFault, json, xml};
 use crate::model::call::UpstreamRequest;
@@ -30,10 +29,10 @@ use crate::model::reason::Reason;
 pub struct RequestTemplate {
     /// The vendor's method.
     pub method: Method,
-    /// Renders to a list: the path's segments.
-    pub path: Template,
+    /// The path's segments.
+    pub path: PathTemplate,
     /// Parameters by name, sorted.
-    pub query: Vec<(String, Template)>,
+    pub query: Vec<QueryTemplate>,
     /// Headers besides `Content-Type`.
     pub headers: Vec<(HeaderName, HeaderTemplate)>,
     /// The body.
@@ -147,8 +146,8 @@ impl RequestTemplate {
     /// [`RequestError`] where a value is missing or cannot be carried; then nothing may be sent.
     pub fn render(&self, bindings: &Bindings<'_>) -> Result<UpstreamRequest, RequestError> {
         let mut target = String::with_capacity(USUAL_TARGET);
-        self.render_path(bindings, &mut target)?;
-        self.render_query(bindings, &mut target)?;
+        self.path.render(bindings, &mut target)?;
+        render_query(&self.query, bindings, &mut target)?;
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         headers.extend(self.body.content_type().map(|value| (CONTENT_TYPE, value)));
         for (name, template) in &self.headers {
@@ -180,87 +179,9 @@ impl RequestTemplate {
             body,
         })
     }
-
-    fn render_path(&self, bindings: &Bindings<'_>, target: &mut String) -> Result<(), RequestError> {
-        let mut segment = |text: &str| {
-            if matches!(text, "" | "." | "..") {
-                return Err(RequestError::Segment);
-            }
-            target.push('/');
-            push_component(target, text);
-            Ok(())
-        };
-        match self.path.chosen(bindings)? {
-            // The usual path, segment by segment.
-            Some(Template::List(segments)) => {
-                let mut refused = Ok(());
-                for template in segments {
-                    // What has no value is said before what cannot stand here.
-                    let result = match template.scalar(bindings)? {
-                        Some(Scalar::Text(text)) => segment(&text),
-                        Some(Scalar::None) => Err(RequestError::Place("path segment")),
-                        None => Ok(()),
-                    };
-                    refused = refused.and(result);
-                }
-                refused
-            }
-            Some(path) => match path.render(bindings)? {
-                Some(Tree::List(segments)) => segments
-                    .iter()
-                    .try_for_each(|tree| scalar(tree, "path segment").and_then(|text| segment(&text))),
-                _ => Err(RequestError::Place("path")),
-            },
-            None => Err(RequestError::Place("path")),
-        }
-    }
-
-    fn render_query(&self, bindings: &Bindings<'_>, target: &mut String) -> Result<(), RequestError> {
-        let mut separator = '?';
-        let mut pair = |name: &str, value: &str| {
-            target.push(separator);
-            separator = '&';
-            push_component(target, name);
-            target.push('=');
-            push_component(target, value);
-        };
-        for (name, template) in &self.query {
-            match template.render(bindings)? {
-                None => {}
-                Some(Tree::List(items)) => {
-                    let mut values = items
-                        .iter()
-                        .map(|item| scalar(item, "query value"))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    values.sort_unstable();
-                    values.iter().for_each(|value| pair(name, value));
-                }
-                Some(Tree::Value(value)) if value.is_array() => {
-                    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                    let mut values = items
-                        .iter()
-                        .map(|item| to_text(item).ok_or(RequestError::Place("query value")))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    values.sort_unstable();
-                    values.iter().for_each(|value| pair(name, value));
-                }
-                Some(tree) => pair(name, &scalar(&tree, "query value")?),
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Adds a text as one part of a path or query; most hold nothing that has to be encoded.
-fn push_component(target: &mut String, text: &str) {
-    if PLAIN.has_all(text) {
-        target.push_str(text);
-    } else {
-        target.extend(utf8_percent_encode(text, URI_COMPONENT));
-    }
-}
-
-fn scalar<'t>(tree: &'t Tree<'_>, place: &'static str) -> Result<Cow<'t, str>, RequestError> {
+pub(super) fn scalar<'t>(tree: &'t Tree<'_>, place: &'static str) -> Result<Cow<'t, str>, RequestError> {
     match tree {
         Tree::Value(value) => to_text(value).ok_or(RequestError::Place(place)),
         Tree::List(_) | Tree::Object(_) => Err(RequestError::Place(place)),
@@ -315,20 +236,6 @@ pub fn causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
-
-/// Percent-encodes everything but the unreserved characters (RFC 3986 section 2.3), as the vendors' own signers do.
-const URI_COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// The bytes that [`URI_COMPONENT`] leaves as they are.
-static PLAIN: ByteSet = {
-    let mut plain = [false; 256];
-    let mut byte = 0;
-    while byte < plain.len() {
-        plain[byte] = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~');
-        byte += 1;
-    }
-    ByteSet::new(plain)
-};
 
 /// Longer than the paths and queries of the shipped routes, so that one allocation holds them.
 const USUAL_TARGET: usize = 192;
@@ -423,19 +330,7 @@ impl CallValues {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use serde_json::json;
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
-
-        #[test]
-        fn a_component_is_encoded_whether_it_is_plain_or_not(text in prop_oneof!["[ -~]{0,12}", "[0-9a-z._~-]{0,40}", any::<String>()]) {
-            let mut target = "/".to_owned();
-            push_component(&mut target, &text);
-            prop_assert_eq!(target, format!("/{}", utf8_percent_encode(&text, URI_COMPONENT)));
-        }
-    }
 
     #[test]
     fn a_constant_header_is_made_once_and_an_impossible_one_is_an_error_of_the_call() {

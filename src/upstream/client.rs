@@ -287,7 +287,7 @@ impl UpstreamClient {
             return Err(Broken::Unfit("the head of the vendor's answer is too large"));
         }
         // Two ways to say where the answer ends are a sign of something in between that sees another end (RFC 9112 section 6.3).
-        if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
+        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
             return Err(Broken::Unfit("the vendor's answer has both a length and a transfer coding"));
         }
         let announced = usize::try_from(response.body().size_hint().lower());
@@ -312,8 +312,10 @@ fn uri(endpoint: &Endpoint, target: &str) -> Result<Uri, Unsendable> {
     if !target.starts_with('/') {
         return Err(Unsendable::Target("no leading slash".to_owned()));
     }
-    let target = [endpoint.prefix.as_str(), target].concat();
-    let path = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|error| Unsendable::Target(error.to_string()))?;
+    let mut whole = String::with_capacity(endpoint.prefix.len() + target.len());
+    whole.push_str(&endpoint.prefix);
+    whole.push_str(target);
+    let path = PathAndQuery::from_maybe_shared(Bytes::from(whole)).map_err(|error| Unsendable::Target(error.to_string()))?;
     Ok(Uri::from(path))
 }
 
