@@ -3,8 +3,8 @@
 //! **Shape.** `<runs count='2'><run>15</run><run>25</run></runs>` -> `[object, runs: object, @count: "2", run: list, 15, 25]`.
 //!
 //! **Invariants.** What is read here is what [`xml_read`](crate::codec::xml_read) reads, and whatever that one refuses is not read here. So is what
-//! is no everyday document: prefixes and declarations of namespaces, comments, sections of character data, processing
-//! instructions, text beside children or attributes, attributes that the schema does not declare, and elements of one name that
+//! is no everyday document: prefixes and declarations of namespaces, sections of character data, processing instructions, text
+//! beside children, attributes or comments, attributes that the schema does not declare, and elements of one name that
 //! are no list or stand apart. Limits hold on both ways; recursion is as deep as [`Limits::max_depth`](crate::codec::Limits).
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ use crate::codec::shape::{Kind, Members, Property, Scalar, Shape};
 use crate::codec::xml_chars::{SPACE, attribute_value, is_blank, resolve, unify_line_ends};
 use crate::codec::xml_frame::convert;
 use crate::codec::xml_read::{document, read_text};
-use crate::codec::xml_scan::{find, skip_space};
+use crate::codec::xml_scan::{comment_end, find, skip_space};
 use crate::codec::xml_tag::{self, RawAttribute, Tag, check_declaration};
 use crate::codec::{Decimals, Limits};
 
@@ -35,10 +35,10 @@ pub(crate) fn read<'t>(bytes: &'t [u8], shape: &'t Shape, limits: &Limits) -> Op
     reader.skip_declaration()?;
     let mut whole = Found::of(reader.flat.members());
     reader.child(&mut whole, shape)?;
-    let at = skip_space(reader.text, reader.at);
+    reader.skip_gap()?;
     reader.end_list(&mut whole);
     reader.flat.object(whole.members);
-    (at == reader.text.len()).then(|| reader.flat.into())
+    (reader.at == reader.text.len()).then(|| reader.flat.into())
 }
 
 /// Those that vendors write; any other one is taken apart.
@@ -88,7 +88,7 @@ impl<'t> Reader<'t> {
             check_declaration(self.text, end).ok()?;
             self.at = end + "?>".len();
         }
-        self.at = skip_space(self.text, self.at);
+        self.skip_gap()?;
         self.is_at(0, b'<').then_some(())
     }
 
@@ -131,7 +131,7 @@ impl<'t> Reader<'t> {
 
     /// Reads an element from behind its start tag.
     fn element(&mut self, tag: &Tag<'t>, shape: &'t Shape) -> Option<()> {
-        let mut text = Text::Blank("");
+        let mut text = Text::Blank(Some(""));
         let mut is_closed = tag.is_empty;
         if !is_closed {
             text = self.text()?;
@@ -216,7 +216,7 @@ impl<'t> Reader<'t> {
                 self.flat.null();
                 return Some(());
             }
-            Text::Blank(text) => unify_line_ends(text),
+            Text::Blank(text) => unify_line_ends(text?),
             Text::Plain(text) => text,
         };
         self.scalar(text, scalar)
@@ -235,12 +235,28 @@ impl<'t> Reader<'t> {
         Some(())
     }
 
+    /// Takes white space and comments. Were there comments?
+    fn skip_gap(&mut self) -> Option<bool> {
+        let mut is_commented = false;
+        loop {
+            self.at = skip_space(self.text, self.at);
+            if !self.is_at(0, b'<') || !self.is_at(1, b'!') {
+                return Some(is_commented);
+            }
+            self.at = comment_end(self.text, self.at)?;
+            is_commented = true;
+        }
+    }
+
     /// Reads the text up to the next tag.
     fn text(&mut self) -> Option<Text<'t>> {
         let (text, start) = (self.text, self.at);
-        self.at = skip_space(text, start);
+        let is_commented = self.skip_gap()?;
         if self.is_at(0, b'<') {
-            return text.get(start..self.at).map(Text::Blank);
+            return Some(Text::Blank(text.get(start..self.at).filter(|_| !is_commented)));
+        }
+        if is_commented {
+            return None;
         }
         self.at = find(text, start, [b'<', b'&', b']', b'\r']);
         if self.is_at(0, b'<') {
@@ -271,8 +287,8 @@ impl<'t> Reader<'t> {
 
 /// The text of an element.
 enum Text<'t> {
-    /// Nothing but white space, as it stands in the document.
-    Blank(&'t str),
+    /// Nothing but white space, as it stands in the document; `None` where comments stand in it.
+    Blank(Option<&'t str>),
     /// As it is meant.
     Plain(Cow<'t, str>),
 }
@@ -355,6 +371,7 @@ mod tests {
             "<r><b><m>1</m><m/></b></r>",
             "<r><x><y>1</y><z> </z></x><s>é</s></r>",
             "<other><error>no</error></other>",
+            "<!-- a --><r><!-- - --><s>1</s>\n<!----> <b><!-- null --></b></r><!-- b -->",
             &format!("<r>{many}<s>1</s></r>"),
         ] {
             assert!(is_read(document, &schema, &Limits::REPLY), "{document}");
@@ -363,7 +380,9 @@ mod tests {
         for document in [
             "<r xmlns='urn:a'/>",
             "<r x='1'/>",
-            "<r><!-- --></r>",
+            "<r><s> <!-- --> </s></r>",
+            "<r><s>a<!-- --></s></r>",
+            "<r><s><!-- -->a</s></r>",
             "<r><s><![CDATA[x]]></s></r>",
             "<r/><?p?>",
             "<r>text</r>",
@@ -464,6 +483,9 @@ mod tests {
             "]]>",
             "é",
             "<!---->",
+            "\r<!-- - -->\n",
+            "<!-- -- -->",
+            "<!--->",
             "<![CDATA[1]]>",
             "&x;",
             "<",
@@ -473,7 +495,7 @@ mod tests {
             text => format!("<{name}{attributes}>{text}</{name}>"),
         });
         leaf.prop_recursive(4, 24, 6, move |inner| {
-            let layout = prop::sample::select(vec!["", "", "\n  ", "\r\n", " ", "x", "&#32;"]);
+            let layout = prop::sample::select(vec!["", "", "\n  ", "\r\n", " ", "x", "&#32;", "<!-- a -->", "\n<!---->\n"]);
             let run = (inner, 1..3_usize).prop_map(|(element, times)| element.repeat(times));
             let content = prop::collection::vec(prop_oneof![3 => run, 1 => layout.prop_map(str::to_owned)], 0..5);
             (name(), attributes(), content)
@@ -485,7 +507,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4096) })]
 
         #[test]
-        fn what_is_read_is_what_the_careful_reader_reads(root in elements(), schema in schemas(), after in prop::sample::select(vec!["", "", "\n", "x", "<a/>"])) {
+        fn what_is_read_is_what_the_careful_reader_reads(root in elements(), schema in schemas(), after in prop::sample::select(vec!["", "", "\n", "x", "<a/>", "<!-- a -->", "<!--"])) {
             let document = format!("{root}{after}");
             // As a member of its own name, so that most documents meet their schema, and as it is.
             let properties: Map<String, Value> = ["a", "b", "c", "d", "e"].iter().map(|name| ((*name).to_owned(), schema.clone())).collect();

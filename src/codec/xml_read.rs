@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::codec::shape::Shape;
 use crate::codec::xml_chars::{SPACE, attribute_value, find_forbidden, is_blank, resolve, split_name, split_prefix, unify_line_ends};
 use crate::codec::xml_frame::{Frame, Name, Place, REPEATED};
-use crate::codec::xml_scan::{find, skip_layout, skip_space};
+use crate::codec::xml_scan::{comment_end, find, skip_layout, skip_space};
 use crate::codec::xml_scope::{Mark, Namespace, Scope};
 use crate::codec::xml_tag::{self, RawAttribute, Tag, check_declaration};
 use crate::codec::{DecodeError, DecodeFault, Flaw, Limits, pointer};
@@ -350,19 +350,18 @@ impl<'d> Decoder<'d> {
     /// Reads what starts with `<!`: a comment or a section of character data.
     fn read_declaration(&mut self, start: usize) -> Result<(), Flaw> {
         let rest = self.text.get(start..).unwrap_or_default();
-        if let Some(inside) = rest.strip_prefix("<!--") {
-            let end = inside.find("--").ok_or_else(|| unfinished(start))?;
-            let after = inside.get(end..).unwrap_or_default();
-            if !after.starts_with("-->") {
-                // What has no end is no comment, whatever stands in it.
-                return Err(if after.contains("-->") {
-                    Flaw::new(DecodeFault::Syntax, "a `--` in a comment", start + "<!--".len() + end)
-                } else {
-                    unfinished(start)
-                });
-            }
-            self.at = start + "<!--".len() + end + "-->".len();
+        if let Some(end) = comment_end(self.text, start) {
+            self.at = end;
             return Ok(());
+        }
+        if let Some(inside) = rest.strip_prefix("<!--") {
+            // What has no end is no comment, whatever stands in it.
+            return Err(match inside.find("--") {
+                Some(end) if inside.get(end..).unwrap_or_default().contains("-->") => {
+                    Flaw::new(DecodeFault::Syntax, "a `--` in a comment", start + "<!--".len() + end)
+                }
+                _ => unfinished(start),
+            });
         }
         if let Some(inside) = rest.strip_prefix("<![CDATA[") {
             let end = inside.find("]]>").ok_or_else(|| unfinished(start))?;

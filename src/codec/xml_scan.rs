@@ -51,6 +51,20 @@ pub(crate) fn skip_layout(text: &str, at: usize) -> usize {
     )
 }
 
+/// The place behind the comment that starts at a place; nothing where none does, it has no end, or `--` in it.
+pub(crate) fn comment_end(text: &str, at: usize) -> Option<usize> {
+    let start = at + "<!--".len();
+    if text.get(at..start)? != "<!--" {
+        return None;
+    }
+    let mut hyphen = find(text, start, [b'-']);
+    while !text.get(hyphen + 1..)?.starts_with('-') {
+        hyphen = find(text, hyphen + 1, [b'-']);
+    }
+    let end = hyphen + "-->".len();
+    (text.get(hyphen..end)? == "-->").then_some(end)
+}
+
 /// A name as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written<'d> {
