@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -176,11 +177,16 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
 
 /// Runs a command on so many threads; on as many as there are processors where nobody says.
 fn block_on(workers: Option<usize>, command: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(workers) = workers {
-        runtime.worker_threads(workers);
-    }
+    let workers = workers
+        .or_else(|| std::thread::available_parallelism().ok().map(NonZero::get))
+        .unwrap_or(1);
+    let mut runtime = match workers {
+        // One alone has nobody to share its queue with, and is this thread.
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
     let runtime = runtime
+        .worker_threads(workers)
         .enable_all()
         .build()
         .map_err(|error| CliError::system("the runtime cannot be started", error))?;

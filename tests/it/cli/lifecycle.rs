@@ -13,7 +13,16 @@ use super::super::config;
 use super::super::program::{Folder, Running, SECRETS};
 use super::super::rig::shipped_with;
 
-const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+/// With one worker whatever the machine has; the other tests have as many as there are processors.
+const SERVE: [&str; 7] = [
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+    "--workers",
+    "1",
+];
 const APPLIED: &str = r#""message":"another configuration runs""#;
 const REFUSED: &str = r#""message":"another configuration has faults; the one before goes on""#;
 

@@ -18,8 +18,9 @@ fn with<'a>(command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 
 #[tokio::test]
 async fn the_demo_answers_what_it_prints_and_ends_by_a_signal() {
-    for signal in ["INT", "TERM"] {
-        let mut demo = Running::start(&with("demo", &[]), &[]);
+    // One worker is a runtime of its own kind.
+    for (signal, workers) in [("INT", "1"), ("TERM", "2")] {
+        let mut demo = Running::start(&with("demo", &["--workers", workers]), &[]);
         let caller = Caller::new(demo.address("listening on ").await);
         let admin = Caller::new(demo.address("admin on ").await);
         demo.line("Ctrl-C ends it.").await;
