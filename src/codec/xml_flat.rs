@@ -35,7 +35,7 @@ pub(crate) fn read<'t>(bytes: &'t [u8], shape: &'t Shape, limits: &Limits) -> Op
     reader.skip_declaration()?;
     let mut whole = Found::of(reader.flat.members());
     reader.child(&mut whole, shape)?;
-    reader.skip_gap()?;
+    reader.skip_comments()?;
     reader.end_list(&mut whole);
     reader.flat.object(whole.members);
     (reader.at == reader.text.len()).then(|| reader.flat.into())
@@ -88,7 +88,7 @@ impl<'t> Reader<'t> {
             check_declaration(self.text, end).ok()?;
             self.at = end + "?>".len();
         }
-        self.skip_gap()?;
+        self.skip_comments()?;
         self.is_at(0, b'<').then_some(())
     }
 
@@ -235,28 +235,26 @@ impl<'t> Reader<'t> {
         Some(())
     }
 
-    /// Takes white space and comments. Were there comments?
-    fn skip_gap(&mut self) -> Option<bool> {
-        let mut is_commented = false;
-        loop {
-            self.at = skip_space(self.text, self.at);
-            if !self.is_at(0, b'<') || !self.is_at(1, b'!') {
-                return Some(is_commented);
-            }
-            self.at = comment_end(self.text, self.at)?;
-            is_commented = true;
+    /// Takes white space and comments, to a tag or the end.
+    #[cold]
+    fn skip_comments(&mut self) -> Option<()> {
+        self.at = skip_space(self.text, self.at);
+        while self.is_at(0, b'<') && self.is_at(1, b'!') {
+            self.at = skip_space(self.text, comment_end(self.text, self.at)?);
         }
+        Some(())
     }
 
     /// Reads the text up to the next tag.
     fn text(&mut self) -> Option<Text<'t>> {
         let (text, start) = (self.text, self.at);
-        let is_commented = self.skip_gap()?;
+        self.at = skip_space(text, start);
         if self.is_at(0, b'<') {
-            return Some(Text::Blank(text.get(start..self.at).filter(|_| !is_commented)));
-        }
-        if is_commented {
-            return None;
+            if self.is_at(1, b'!') {
+                self.skip_comments()?;
+                return self.is_at(0, b'<').then_some(Text::Blank(None));
+            }
+            return text.get(start..self.at).map(|blank| Text::Blank(Some(blank)));
         }
         self.at = find(text, start, [b'<', b'&', b']', b'\r']);
         if self.is_at(0, b'<') {
