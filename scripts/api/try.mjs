@@ -6,7 +6,8 @@
 // for what has to appear, and the whole ends after a minute at the latest.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -20,6 +21,8 @@ const browser = spawn(
   { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] },
 );
 const ended = new Promise((resolve) => browser.once("exit", resolve));
+// Who listens no more has ended, which is told below.
+browser.stdio[3].on("error", () => {});
 
 // One message is JSON with a NUL at its end.
 const waiting = new Map();
@@ -105,7 +108,10 @@ try {
   if (faults.length) console.error(faults.join("\n"));
   process.exitCode = 1;
 } finally {
-  browser.kill("SIGKILL");
+  // By itself, so that none of its processes writes into the folder any more; by force where it does not.
+  send("Browser.close").catch(() => {});
+  const force = setTimeout(() => browser.kill("SIGKILL"), 10_000);
   await ended;
-  rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  clearTimeout(force);
+  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
 }
