@@ -282,9 +282,8 @@ pub const DEFAULT_WRITE: Duration = Duration::from_secs(30);
 
 /// Of all paths together; a path that exists says which of them are its own.
 const METHODS: &str = "GET, HEAD, OPTIONS, POST";
-/// The stage behind has the real limit (64 fields) and the better answer; this one only bounds memory. The library's own, for which it has
-/// room on the stack; any other is two blocks of 4 KiB from the heap for each request.
-const MAX_HEADERS: usize = 100;
+/// The stage behind has the real limit (64 fields) and the better answer; this one only bounds memory.
+const MAX_HEADERS: usize = 128;
 /// As above (32 KiB there): the buffer of a head, so also the memory that one connection can claim.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// As above, in HTTP/2's own way of counting (name + value + 32 for each field). Larger, because beyond it the library speaks.

@@ -34,8 +34,8 @@ use super::desk::Desk;
 use super::shutdown::Shutdown;
 use super::wire::{Begun, Pace, Wire};
 use super::{
-    H2_PING_EVERY, H2_PING_TIMEOUT, MAX_H2_ERROR_RESETS, MAX_H2_HEADER_LIST, MAX_H2_PENDING_RESETS, MAX_H2_STREAMS, MAX_HEAD_BYTES, Stage,
-    Tasks,
+    H2_PING_EVERY, H2_PING_TIMEOUT, MAX_H2_ERROR_RESETS, MAX_H2_HEADER_LIST, MAX_H2_PENDING_RESETS, MAX_H2_STREAMS, MAX_HEAD_BYTES,
+    MAX_HEADERS, Stage, Tasks,
 };
 use crate::upstream::bell::unless_at_last;
 
@@ -55,6 +55,7 @@ impl Library {
             // The wire keeps the time: it can answer with a 408 and tells a slow head from an idle connection.
             .header_read_timeout(None)
             .half_close(true)
+            .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES);
         let mut http2 = http2::Builder::new(tasks.clone());
         http2
